@@ -17,5 +17,5 @@
 // module (package lm/local) or any model of yours.
 //
 // Examples are in example_fit_test.go and example_test.go. A library that uses it:
-// package relevance.
+// package relevance, whose distill.go teaches a student.
 package distill

@@ -36,5 +36,6 @@
 // given the gold labels. Kappa cannot use it, so leave it out there ([Answered]) and
 // report the share of such answers.
 //
-// Examples are in example_test.go. A program that uses it: examples/owntask.
+// Examples are in example_test.go. A program that uses it: examples/owntask, whose
+// evaluate (in learn) prints accuracy and kappa of a policy's answers.
 package eval

@@ -42,5 +42,6 @@
 // Package mirror/distributed solves such problems on many nodes, each with a
 // part of the data.
 //
-// Examples are in example_test.go. A program that uses it: examples/mirror.
+// Examples are in example_test.go. A program that uses it: examples/mirror, whose
+// run finds an optimum with Minimize and compares distributed methods with it.
 package mirror

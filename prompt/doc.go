@@ -31,5 +31,6 @@
 // token belongs to the step that holds its first byte, and so to one step at
 // most.
 //
-// Examples are in example_test.go. A program that uses it: examples/owntask.
+// Examples are in example_test.go. A program that uses it: examples/owntask, whose
+// demonstration writes a completion in the form that the template asks for.
 package prompt

@@ -40,6 +40,6 @@
 // [Options].Models makes the policies of a run: on a server, on another machine, or of a
 // kind that this module does not know. Everything else stays the same.
 //
-// docs/relevance.md is a tutorial. Programs that use it: stepwise relevance,
-// examples/relevance.
+// docs/relevance.md is a tutorial. Programs that use it: stepwise relevance, and
+// examples/relevance, whose train hands generated data to Train.
 package relevance

@@ -54,5 +54,6 @@
 // Package remote/judge has such a rule, which asks a judge model.
 //
 // Examples are in example_service_test.go and example_test.go. A program that uses
-// it: examples/owntask.
+// it: examples/owntask, where citesDays is a rule of one's own and definition combines it
+// with others.
 package reward

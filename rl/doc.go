@@ -121,5 +121,7 @@
 //
 // Examples are in example_distillation_test.go, example_parts_test.go,
 // example_stages_test.go, example_test.go, imitation_test.go and schedule_test.go.
-// Programs that use it: examples/grpo, examples/owntask and examples/custompolicy.
+// Programs that use it: examples/grpo, the shortest training; examples/owntask, whose learn
+// has a warm-up by Imitation and checkpoints; and examples/custompolicy, where the methods
+// of table are a Policy.
 package rl

@@ -40,5 +40,6 @@
 // before top-k and top-p cut it. Importance ratios between the engine and the
 // trainer compare it with the trainer's log-prob at the same temperature.
 //
-// Examples are in example_test.go. A program that uses it: examples/custompolicy.
+// Examples are in example_test.go. A program that uses it:
+// examples/custompolicy, whose Generate is an Engine in 20 lines.
 package rollout

@@ -62,5 +62,6 @@
 // answers that continue after their end teach the policy to continue.
 //
 // Examples are in example_test.go and kinds_test.go. Programs that use it:
-// examples/custompolicy and examples/bandit.
+// examples/custompolicy, whose main compares three credits by what they teach, and
+// examples/bandit, which compares eleven (credits) with the exact gradient.
 package sam

@@ -43,6 +43,6 @@
 //	text, err := t.Write(steps)                             // a demonstration, whose marks are tokens:
 //	tokens := tok.EncodeExcept(text, tok.Markup(text, true)) // special tokens that it quotes are not
 //
-// Examples are in example_test.go. A program that uses it, with warm-up, training and
-// resuming: examples/owntask.
+// Examples are in example_test.go. A program that uses it: examples/owntask, where
+// definition is a task of one's own and learn trains on it, with a warm-up.
 package task

@@ -43,6 +43,26 @@ func TestUsageOfEach(t *testing.T) {
 	}
 }
 
+// Whatever is wrong with flags and arguments: one line says so, and where to read more.
+func TestMisuse(t *testing.T) {
+	for _, command := range []string{
+		"bench -isa abacus", "bench x", "generate", "generate -model a -prompt b c", "generate -model a -prompt b -system c",
+		"generate -model a -prompt b -max-tokens 0", "info", "load -seconds 0 http://x", "load -documents 1,0 http://x", "load x",
+		"load -token-env A -token-file b http://x", "parity loss -preset nonsense", "parity loss -config {", "parity advantages x",
+		"posir build -query x a b", "posir eval x", "posir eval -bm25", "posir eval -run a -mirror x", "posir eval -bm25 -server a x",
+		"posir eval -bm25 -task a x", "posir eval -bm25 -key-env A x", "posir eval -bm25 -chunk x", "posir eval -model a -saliency -1 x",
+		"posir eval -model a -chunk -document-prefix b x", "posir eval -bm25 -replicates 1 x", "posir metrics",
+		"relevance criteria a b", "relevance eval x", "relevance report", "relevance report -compare x", "relevance score x y",
+		"relevance train", "relevance train -resume x", "run check", "run diff x", "run show", "serve", "serve -token-env A -token-file b x",
+	} {
+		var out, errs bytes.Buffer
+		words := strings.Fields(command)
+		assert.Equal(t, exitUsage, dispatch("stepwise", commands, words, strings.NewReader(""), &out, &errs), command)
+		assert.Empty(t, out.String(), command)
+		assert.Regexp(t, `^(stepwise `+words[0]+`( [a-z]+)?): [^\n]+ \(stepwise `+words[0]+`( [a-z]+)? -h explains\)\n$`, errs.String(), command)
+	}
+}
+
 // SIGTERM ends a command's context, so that it saves, as Ctrl-C does.
 func TestStopped(t *testing.T) {
 	if runtime.GOOS == "windows" {

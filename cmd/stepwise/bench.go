@@ -37,7 +37,7 @@ func runBench(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	var err error
 	if o.CPU.ISA, err = parseISA(*isa); err != nil {
-		return finish(prog, err, errs, exitUsage)
+		return misused(flags, err, errs)
 	}
 	if *models != "" {
 		o.Models = strings.Split(*models, ",")

@@ -74,13 +74,13 @@ func runGenerate(args []string, in io.Reader, out, errs io.Writer) int {
 	}
 	switch {
 	case o.model == "" || o.prompt == "":
-		return finish(prog, errors.New("-model and -prompt are needed"), errs, exitUsage)
+		return misused(flags, errors.New("-model and -prompt are needed"), errs)
 	case len(given) > 0:
-		return finish(prog, fmt.Errorf("unexpected argument %q: quote the prompt", given[0]), errs, exitUsage)
+		return misused(flags, fmt.Errorf("unexpected argument %q: quote the prompt", given[0]), errs)
 	case o.system != "" && !o.chat:
-		return finish(prog, errors.New("-system needs -chat"), errs, exitUsage)
+		return misused(flags, errors.New("-system needs -chat"), errs)
 	case o.maxTokens < 1:
-		return finish(prog, fmt.Errorf("-max-tokens is %d, want at least 1", o.maxTokens), errs, exitUsage)
+		return misused(flags, fmt.Errorf("-max-tokens is %d, want at least 1", o.maxTokens), errs)
 	}
 	if o.prompt == "-" {
 		text, err := io.ReadAll(in)

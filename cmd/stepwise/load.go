@@ -43,25 +43,32 @@ func runLoad(args []string, _ io.Reader, out, errs io.Writer) int {
 	if done {
 		return status
 	}
+	l := &loader{url: strings.TrimSuffix(names[0], "/"), length: time.Duration(*seconds) * time.Second, out: out}
+	var sizes []int
+	for _, text := range strings.Split(*documents, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return misused(f, fmt.Errorf("-documents is %q, want numbers from 1 on and commas", *documents), errs)
+		}
+		sizes = append(sizes, n)
+	}
+	if err := key.validate(); err != nil {
+		return misused(f, err, errs)
+	}
+	if u, err := url.Parse(l.url); err != nil || u.Host == "" {
+		return misused(f, fmt.Errorf("the address is %q, want one such as http://localhost:8080", names[0]), errs)
+	}
+	if *seconds < 1 || *connections < 1 {
+		return misused(f, fmt.Errorf("-seconds is %d and -connections %d, want at least 1", *seconds, *connections), errs)
+	}
 	return interruptible(prog, errs, func(ctx context.Context) error {
-		l := &loader{url: strings.TrimSuffix(names[0], "/"), length: time.Duration(*seconds) * time.Second, out: out}
 		var err error
 		if l.token, err = key.read(); err != nil {
 			return err
 		}
-		if u, err := url.Parse(l.url); err != nil || u.Host == "" {
-			return fmt.Errorf("the address is %q, want one such as http://localhost:8080", names[0])
-		}
-		if *seconds < 1 || *connections < 1 {
-			return fmt.Errorf("-seconds is %d and -connections %d, want at least 1", *seconds, *connections)
-		}
 		fmt.Fprintf(out, "%-28s %9s %9s %9s %9s %11s %9s %9s %9s %9s\n", "", "answers/s", "p50 ms", "p99 ms", "pairs/s", "pairs/s/CPU", "refused", "other", "MiB half", "MiB end")
 		capacity := 0.0 // pairs per second
-		for _, text := range strings.Split(*documents, ",") {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 1 {
-				return fmt.Errorf("-documents is %q, want numbers from 1 on and commas", *documents)
-			}
+		for _, n := range sizes {
 			r, err := l.part(ctx, fmt.Sprintf("%d documents, %d at a time", n, *connections), n, *connections, 0)
 			if err != nil {
 				return err

@@ -55,7 +55,7 @@ func parityCommand(name string, compute func(io.Reader, io.Writer, preset.Preset
 		}
 		switch {
 		case err != nil:
-			return finish(prog, err, errs, exitUsage)
+			return misused(flags, err, errs)
 		case *show:
 			return finish(prog, printSettings(out, p), errs, exitInput)
 		}

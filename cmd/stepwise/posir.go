@@ -190,7 +190,7 @@ func runPosirBuild(args []string, _ io.Reader, out, errs io.Writer) int {
 			continue
 		}
 		if strings.Count(t.text, "%s") != 1 {
-			return finish(prog, fmt.Errorf("-%s is %q, want %%s in it once", t.flag, t.text), errs, exitUsage)
+			return misused(flags, fmt.Errorf("-%s is %q, want %%s in it once", t.flag, t.text), errs)
 		}
 		*t.use = func(phrase string) string { return strings.Replace(t.text, "%s", phrase, 1) }
 	}

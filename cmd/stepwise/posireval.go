@@ -85,26 +85,26 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	switch {
 	case given != 1:
-		return finish(prog, errors.New("want one of -model, -bm25 and -run"), errs, exitUsage)
+		return misused(flags, errors.New("want one of -model, -bm25 and -run"), errs)
 	case len(dirs) == 0:
-		return finish(prog, errors.New("no folder of a benchmark"), errs, exitUsage)
+		return misused(flags, errors.New("no folder of a benchmark"), errs)
 	case o.run != "" && o.mirror:
-		return finish(prog, errors.New("-mirror needs a retriever that can search, not -run"), errs, exitUsage)
+		return misused(flags, errors.New("-mirror needs a retriever that can search, not -run"), errs)
 	case (o.server != "") && (o.model == "" || o.chunk || o.saliency != 0 || o.maxTokens != 0):
-		return finish(prog, errors.New("-server needs -model, and does not go with -chunk, -saliency and -max-tokens"), errs, exitUsage)
+		return misused(flags, errors.New("-server needs -model, and does not go with -chunk, -saliency and -max-tokens"), errs)
 	case o.rerank == "" && o.task != "":
-		return finish(prog, errors.New("-task needs -rerank"), errs, exitUsage)
+		return misused(flags, errors.New("-task needs -rerank"), errs)
 	case o.keyEnv != "" && o.server == "":
-		return finish(prog, errors.New("-key-env needs -server"), errs, exitUsage)
+		return misused(flags, errors.New("-key-env needs -server"), errs)
 	case o.model == "" && (o.chunk || o.saliency != 0 || o.maxTokens != 0 || o.queryPrefix+o.documentPrefix != ""):
-		return finish(prog, errors.New("-chunk, -saliency, -max-tokens and prefixes need -model"), errs, exitUsage)
+		return misused(flags, errors.New("-chunk, -saliency, -max-tokens and prefixes need -model"), errs)
 	case o.saliency < 0:
-		return finish(prog, fmt.Errorf("-saliency is %d, want at least 0", o.saliency), errs, exitUsage)
+		return misused(flags, fmt.Errorf("-saliency is %d, want at least 0", o.saliency), errs)
 	case o.chunk && o.documentPrefix != "":
-		return finish(prog, errors.New("-chunk leaves no room for -document-prefix"), errs, exitUsage)
+		return misused(flags, errors.New("-chunk leaves no room for -document-prefix"), errs)
 	}
 	if err := o.bias.Validate(); err != nil {
-		return finish(prog, err, errs, exitUsage)
+		return misused(flags, err, errs)
 	}
 	prefixed := false
 	flags.Visit(func(f *flag.Flag) { prefixed = prefixed || strings.HasSuffix(f.Name, "-prefix") })
@@ -114,7 +114,7 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 			return finish(prog, err, errs, exitInput)
 		}
 		if o.chunk && o.documentPrefix != "" {
-			return finish(prog, fmt.Errorf("-chunk leaves no room for the prefix %q, which %s says is put before documents; -document-prefix \"\" leaves it out", o.documentPrefix, o.model), errs, exitUsage)
+			return misused(flags, fmt.Errorf("-chunk leaves no room for the prefix %q, which %s says is put before documents; -document-prefix \"\" leaves it out", o.documentPrefix, o.model), errs)
 		}
 	}
 	if o.name == "" {

@@ -124,13 +124,13 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 	if len(names) != 1 && !(*show && len(names) == 0) { // the settings are those of any task
 		return misused(f, wrongNumber(names, "TASK"), errs)
 	}
+	if *resume && *dir == "" {
+		return misused(f, errors.New("-resume needs -out, the folder of the run to resume"), errs)
+	}
 	return stopping(prog, dir, out, errs, func(ctx context.Context) error {
 		var c relevance.Config
 		var err error
 		if *resume {
-			if *dir == "" {
-				return errors.New("-resume needs -out, the folder of the run to resume")
-			}
 			var info map[string]string
 			if c, info, err = relevance.RunConfig(*dir); err != nil {
 				return err
@@ -433,7 +433,7 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 		want = ""
 	}
 	if want != "" {
-		return finish(prog, fmt.Errorf("%d arguments, want %s", len(dirs), want), errs, exitUsage)
+		return misused(f, fmt.Errorf("%d arguments, want %s", len(dirs), want), errs)
 	}
 	if *file == "" {
 		return finish(prog, write(out), errs, exitInput)

@@ -169,12 +169,13 @@ func TestRelevance(t *testing.T) {
 		{"empty.jsonl: no pairs", []string{"score", "-model", student, task, write("empty.jsonl", "")}},
 		{"a model is used with the data of its task", []string{"score", "-model", student, "-data-dir", t.TempDir(), task, fresh}},
 		{"it holds no run", []string{"report", dir}},
-		{"-resume needs -out", []string{"train", "-resume", task}},
 		{"unknown field", []string{"train", "-run", write("bad.yaml", "warm_up: {}"), task}},
 	} {
 		_, errs := stepwise(1, c.args...)
 		require.Contains(t, errs, c.want)
 	}
+	_, errs = stepwise(2, "train", "-resume", task)
+	require.Contains(t, errs, "-resume needs -out")
 	_, errs = stepwise(2, "score", task)
 	require.Contains(t, errs, "1 argument, want TASK PAIRS")
 	for _, args := range [][]string{{"eval", task}, {"score", task, fresh}} {

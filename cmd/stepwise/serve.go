@@ -57,6 +57,9 @@ func runServe(args []string, _ io.Reader, out, errs io.Writer) int {
 	if done {
 		return status
 	}
+	if err := key.validate(); err != nil {
+		return misused(f, err, errs)
+	}
 	load := func(ctx context.Context) (*serve.Model, error) {
 		published, err := isPublished(names[0])
 		switch {
@@ -164,12 +167,18 @@ func newKeyFlags(f *flag.FlagSet) keyFlags {
 	}
 }
 
+// validate returns an error if both are set.
+func (k keyFlags) validate() error {
+	if *k.env != "" && *k.file != "" {
+		return errors.New("-token-env and -token-file are both set, want one of them")
+	}
+	return nil
+}
+
 // read returns the token, or "" if none is named. One that is named and empty is an error.
 func (k keyFlags) read() (string, error) {
 	var token, from string
 	switch {
-	case *k.env != "" && *k.file != "":
-		return "", errors.New("-token-env and -token-file are both set, want one of them")
 	case *k.env != "":
 		token, from = os.Getenv(*k.env), "the environment variable "+*k.env
 	case *k.file != "":

@@ -47,6 +47,7 @@
 // and lengths, and queries about a phrase that no other document has. [Generate] makes
 // documents, for tests and examples.
 //
-// Examples are in example_test.go. A program that uses it: examples/posir. The tool:
-// stepwise posir, docs/posir.md.
+// Examples are in example_test.go. A program that uses it: examples/posir, whose run
+// builds a benchmark and searches it in three ways. The tool: stepwise posir,
+// docs/posir.md.
 package posir

@@ -33,5 +33,6 @@
 // and for the model the message ends there. EncodeMessages and Encode do not do that:
 // special tokens come from the template alone.
 //
-// Examples are in example_test.go. A program that uses it: examples/grpo.
+// Examples are in example_test.go. A program that uses it: examples/grpo, whose
+// main makes prompts with a model's own template.
 package chat

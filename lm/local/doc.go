@@ -214,6 +214,7 @@
 // configuration, then the tensors.
 //
 // Examples are in example_engine_test.go, example_policy_test.go,
-// example_ranking_test.go and example_student_test.go. Programs that use it: examples/grpo and
-// examples/owntask.
+// example_ranking_test.go and example_student_test.go. Programs that use it: examples/grpo,
+// whose main joins a decoder to the trainer, and examples/owntask, whose learn has a
+// policy with checkpoints for each of two stages.
 package local

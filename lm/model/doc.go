@@ -86,5 +86,6 @@
 // are accepted and not applied: dropout, and the growth of dynamic RoPE beyond MaxSeq,
 // which no position reaches. docs/models.md has the whole list, with the tests.
 //
-// Examples are in example_test.go. A program that uses it: examples/grpo.
+// Examples are in example_test.go. A program that uses it: examples/grpo, where
+// modelFolder makes a decoder and main loads one and exports what it has become.
 package model

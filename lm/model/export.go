@@ -150,7 +150,7 @@ func (e *Encoder) exportModules(dir, from string) error {
 	if err := durable.MkdirAll(pooling); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
-	for _, name := range []string{modulesFile, "config_sentence_transformers.json", "sentence_bert_config.json"} {
+	for _, name := range []string{modulesFile, "config_sentence_transformers.json", sentenceFile} {
 		if _, err := copyFile(dir, from, name); err != nil {
 			return err
 		}

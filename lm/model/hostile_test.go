@@ -50,6 +50,12 @@ func TestFilesThatAreNotRegular(t *testing.T) {
 			_, err := model.PretrainedEncoder(b, dir, 2, 1)
 			return err
 		}},
+		"sentence_bert_config.json": {func(dir string) error {
+			copyFile(t, dir, "testdata/bert/config.json")
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "modules.json"), []byte("[]"), 0o666))
+			_, err := model.PretrainedEncoder(b, dir, 2, 1)
+			return err
+		}},
 		model.LoRAConfigFile:  {lora},
 		model.LoRAWeightsFile: {lora},
 	}

@@ -41,8 +41,8 @@ func WithDenseHead() LoadOption { return func(o *loader) { o.dense = true } }
 // classifier_pooling of ModernBERT; of a decoder the last token. The checkpoint's
 // pooler and heads are not read, except for the layer that ModernBERT has between body
 // and classifier. A folder of sentence-transformers with further modules, except for
-// one that scales vectors to length 1, is an error. Errors name the invalid field or
-// tensor.
+// one that scales vectors to length 1, is an error, and so is one whose do_lower_case
+// its tokenizer does not see to. Errors name the invalid field or tensor.
 func PretrainedEncoder(b tensor.Backend, dir string, classes int, seed uint64, options ...LoadOption) (*Encoder, error) {
 	return loadEncoder(newLoader(options), dir, &classes, &maker{b: b, seed: seed})
 }
@@ -171,7 +171,7 @@ func without(heads ...string) func(name string) (string, bool) {
 const modulesFile = "modules.json"
 
 // checkModules returns an error if a sentence-transformers checkpoint does more than to
-// pool hidden states and scale the result.
+// pool hidden states and scale the result, or lower-cases texts.
 func checkModules(dir string) error {
 	path := filepath.Join(dir, modulesFile)
 	text, err := readFile(path)
@@ -193,7 +193,61 @@ func checkModules(dir string) error {
 			return optionError(path, fmt.Sprintf("[%d].type", i), fmt.Sprintf("%q", m.Type), fmt.Sprintf("one that ends in one of %q", known))
 		}
 	}
+	return checkCase(dir)
+}
+
+// sentenceFile has the settings of the module Transformer.
+const sentenceFile = "sentence_bert_config.json"
+
+// checkCase returns an error if sentence-transformers lower-cases texts before it gives
+// them to a tokenizer that does not do so itself.
+func checkCase(dir string) error {
+	path := filepath.Join(dir, sentenceFile)
+	text, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var settings struct {
+		Lower bool `json:"do_lower_case"`
+	}
+	if err := infile.JSON(text, &settings); err != nil {
+		return fmt.Errorf("model: %s: %w", path, err)
+	}
+	if !settings.Lower {
+		return nil
+	}
+	const maxTokenizer = 256 << 20
+	name := filepath.Join(dir, "tokenizer.json")
+	text, err = infile.Read(name, maxTokenizer)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("model: %w", err)
+	}
+	var tokenizer struct {
+		Normalizer *caseNormalizer `json:"normalizer"`
+	}
+	if err == nil {
+		if err := infile.JSON(text, &tokenizer); err != nil {
+			return fmt.Errorf("model: %s: %w", name, err)
+		}
+	}
+	if !tokenizer.Normalizer.lowers() {
+		return optionError(path, "do_lower_case", true, "false, or a tokenizer.json whose normalizer lower-cases: nothing else does it here")
+	}
 	return nil
+}
+
+// caseNormalizer is the part of a normaliser that says whether it lower-cases.
+type caseNormalizer struct {
+	Type  string            `json:"type"`
+	Lower bool              `json:"lowercase"` // of BertNormalizer
+	Parts []*caseNormalizer `json:"normalizers"`
+}
+
+func (n *caseNormalizer) lowers() bool {
+	return n != nil && (n.Type == "Lowercase" || n.Lower || slices.ContainsFunc(n.Parts, (*caseNormalizer).lowers))
 }
 
 // bertNames translates the names of tensors of BERT, RoBERTa and XLM-R to those of c's

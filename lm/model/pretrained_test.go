@@ -112,6 +112,40 @@ func TestPretrainedEncoderPoolsAsItsFolderSays(t *testing.T) {
 	}
 }
 
+// Where sentence-transformers lower-cases texts and the tokenizer does not, others would
+// be embedded here.
+func TestPretrainedEncoderOfLowerCasedTexts(t *testing.T) {
+	const refused = `sentence_bert_config.json: do_lower_case is true, want false, or a tokenizer.json whose normalizer lower-cases`
+	for _, c := range []struct{ settings, tokenizer, want string }{
+		{`{"max_seq_length":128}`, `{"normalizer":null}`, ""},
+		{`{"do_lower_case":false}`, `{"normalizer":null}`, ""},
+		{`{"do_lower_case":true}`, `{"normalizer":null}`, refused},
+		{`{"do_lower_case":true}`, `{"normalizer":{"type":"BertNormalizer","lowercase":false}}`, refused},
+		{`{"do_lower_case":true}`, `{"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"}]}}`, refused},
+		{`{"do_lower_case":true}`, ``, refused},
+		{`{"do_lower_case":true}`, `{"normalizer":{"type":"BertNormalizer","lowercase":true}}`, ""},
+		{`{"do_lower_case":true}`, `{"normalizer":{"type":"Lowercase"}}`, ""},
+		{`{"do_lower_case":true}`, `{"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Lowercase"}]}}`, ""},
+		{`{"do_lower_case":true}`, `{`, "tokenizer.json: unexpected end"},
+		{`{"do_lower_case":1}`, ``, "sentence_bert_config.json: "},
+	} {
+		dir := changed(t, "testdata/bert", nil)
+		for name, text := range map[string]string{"modules.json": "[]", "sentence_bert_config.json": c.settings, "tokenizer.json": c.tokenizer} {
+			if path := filepath.Join(dir, name); text != "" {
+				require.NoError(t, os.WriteFile(path, []byte(text), 0o666))
+			} else {
+				require.NoError(t, os.RemoveAll(path))
+			}
+		}
+		_, err := model.PretrainedEncoder(reference.New(), dir, 2, 1)
+		if c.want == "" {
+			require.NoError(t, err, c)
+		} else {
+			require.ErrorContains(t, err, c.want, c)
+		}
+	}
+}
+
 func TestTheSeedDrawsThePretrainedEncodersClassifier(t *testing.T) {
 	draw := func(seed uint64) []float32 {
 		e, err := model.PretrainedEncoder(reference.New(), "testdata/bert", 2, seed)

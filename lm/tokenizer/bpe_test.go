@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/stepwise-rl/stepwise/lm/tokenizer/internal/sentencepiece"
 )
 
 // naive merges a word by the textbook: the lowest rank first, leftmost first.
@@ -29,7 +31,8 @@ func (m *bpe) naive(word string) []int32 {
 	}
 }
 
-// The merge table need not come from training: any order of ranks must do.
+// The merge table need not come from training: any order of ranks must do, and equal
+// ones, as pairs have that make the same piece of SentencePiece.
 func TestMergesAsTextbook(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d, err := (&TrainOptions{VocabSize: 256}).definition()
@@ -46,6 +49,9 @@ func TestMergesAsTextbook(t *testing.T) {
 			}
 		}
 		d.merges = rapid.Permutation(d.merges).Draw(t, "ranks")
+		if rapid.Bool().Draw(t, "ties") {
+			d.ranks = rapid.SliceOfN(rapid.Int32Range(0, 3), len(d.merges), len(d.merges)).Draw(t, "equal ranks")
+		}
 		tok, err := build(d)
 		require.NoError(t, err)
 		word := rapid.StringOfN(rapid.RuneFrom([]rune("abc")), 1, 40, -1).Draw(t, "word")
@@ -60,4 +66,18 @@ func TestLongWord(t *testing.T) {
 	require.NoError(t, err)
 	text := strings.Repeat("a", 1<<19) + strings.Repeat(" ", 1<<19) + strings.Repeat("b", 1<<19)
 	require.Equal(t, text, tok.Decode(tok.Encode(text)))
+}
+
+// So does a long piece of a SentencePiece model when it is loaded.
+func TestLongPiece(t *testing.T) {
+	var pieces []sentencepiece.Piece
+	for n := 1; n <= 1<<20; n *= 2 {
+		pieces = append(pieces, sentencepiece.Piece{Text: strings.Repeat("a", n), Score: -float32(n), Type: sentencepiece.TypeNormal})
+	}
+	var d definition
+	require.NoError(t, d.setPieceMerges(pieces))
+	require.Len(t, d.merges, len(pieces)-1, "each is two of the one before it")
+	for i, m := range d.merges {
+		require.True(t, m[0] == pieces[i].Text && m[1] == pieces[i].Text)
+	}
 }

@@ -65,5 +65,6 @@
 //
 // A Tokenizer does not change, so any number of goroutines may use it at once.
 //
-// Examples are in example_test.go. A program that uses it: examples/owntask.
+// Examples are in example_test.go. A program that uses it: examples/owntask, whose
+// learn trains a tokenizer and encodes texts from outside, in which no markup counts.
 package tokenizer

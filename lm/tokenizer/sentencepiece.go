@@ -86,9 +86,13 @@ func parseSentencePiece(data []byte) (d definition, err error) {
 // pair whose piece has the highest score.
 func (d *definition) setPieceMerges(pieces []sentencepiece.Piece) error {
 	ids := make(map[string]int)
+	// Only parts of these lengths are looked up, or a huge piece would take quadratic
+	// time.
+	lengths := make(map[int]bool)
 	for id, p := range pieces {
 		if p.Type == sentencepiece.TypeNormal {
 			ids[p.Text] = id
+			lengths[len(p.Text)] = true
 		}
 	}
 	type pairOf struct{ left, right, piece int }
@@ -100,6 +104,9 @@ func (d *definition) setPieceMerges(pieces []sentencepiece.Piece) error {
 		for at, r := range p.Text {
 			if _, ok := ids[string(r)]; !ok {
 				return fmt.Errorf("pieces[%d]: %q is not supported: its character %q is not a piece", id, p.Text, r)
+			}
+			if !lengths[at] || !lengths[len(p.Text)-at] {
+				continue
 			}
 			left, ok := ids[p.Text[:at]]
 			right, ok2 := ids[p.Text[at:]]

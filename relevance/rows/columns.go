@@ -15,7 +15,8 @@ func (r *row) column(name, role string) value {
 
 // wrong makes the error about a column.
 func (r *row) wrong(t *Table, name, role, format string, args ...any) *RowError {
-	return &RowError{t.File, r.line, cmp.Or(name, role), fmt.Sprintf(format, args...)}
+	column := cmp.Or(name, role)
+	return &RowError{t.File, r.line, column, fmt.Sprintf(format, args...), r.seen.lacks(t.File, column)}
 }
 
 // text returns a text or number that must not be blank.

@@ -23,7 +23,7 @@ func (t *Table) parquetRows(f *os.File, yield func(row, error) bool) {
 	stopped := false
 	err = parquetfile.Each(f, info.Size(), func(line int, v any, schema *parquet.Schema) bool {
 		o, _ := fromParquet(v, schema).(object)
-		stopped = !yield(row{line, o, true}, nil)
+		stopped = !yield(row{line: line, values: o, flat: true}, nil)
 		return !stopped
 	})
 	if err != nil && !stopped {

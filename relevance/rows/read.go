@@ -102,7 +102,7 @@ func (d *Data) read(r *Report) ([]Example, error) {
 			continue
 		}
 		if line, ok := ids[e.ID]; ok {
-			err := &RowError{e.File, e.Line, cmp.Or(d.Pairs.Columns.ID, "id"), fmt.Sprintf("%q is also the id of line %d, want unique ids", e.ID, line)}
+			err := &RowError{File: e.File, Line: e.Line, Field: cmp.Or(d.Pairs.Columns.ID, "id"), Problem: fmt.Sprintf("%q is also the id of line %d, want unique ids", e.ID, line)}
 			if d.OnBadRow != BadRowSkip {
 				return nil, err
 			}
@@ -248,21 +248,13 @@ func (d *Data) remedy(v string) string {
 // without labels, a few from elsewhere, may lack some.
 func (d *Data) each(t *Table, r *Report) iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
-		missing := t.Columns.columns()
-		var have []string
+		seen := columnsSeen{missing: t.Columns.columns()}
 		read := 0
 		for row, err := range t.rows(r) {
 			r.count(t.File, 1, 0)
 			if err == nil {
 				read++
-				missing = slices.DeleteFunc(missing, func(name string) bool { _, ok := row.values.get(name); return ok })
-			}
-			if err == nil && len(missing) > 0 && len(have) < mostListed {
-				for _, m := range row.values {
-					if !slices.Contains(have, m.name) {
-						have = append(have, m.name)
-					}
-				}
+				seen.add(&row)
 			}
 			var bad *RowError
 			if errors.As(err, &bad) && d.OnBadRow == BadRowSkip {
@@ -276,8 +268,8 @@ func (d *Data) each(t *Table, r *Report) iter.Seq2[row, error] {
 				return
 			}
 		}
-		if read > 0 && len(missing) > 0 && !d.Unlabelled {
-			yield(row{}, &ColumnError{t.File, missing[0], have})
+		if read > 0 && len(seen.missing) > 0 && !d.Unlabelled {
+			yield(row{}, seen.lacks(t.File, seen.missing[0]))
 		}
 	}
 }

@@ -31,6 +31,17 @@ type RowError struct {
 	Field string
 	// Problem says what was found and what is wanted.
 	Problem string
+
+	column *ColumnError
+}
+
+// Unwrap returns the *[ColumnError] that is the reason if the column is named, and
+// neither the row nor any before it has it; else nil.
+func (e *RowError) Unwrap() error {
+	if e.column == nil {
+		return nil
+	}
+	return e.column
 }
 
 // Error returns "file:line: field "name": problem".
@@ -41,7 +52,8 @@ func (e *RowError) Error() string {
 	return fmt.Sprintf("%s:%d: field %q: %s", e.File, e.Line, e.Field, e.Problem)
 }
 
-// A ColumnError says that no row of a file has a column that is named.
+// A ColumnError says that no row of a file, or none up to that of a [RowError], has a
+// column that is named.
 type ColumnError struct {
 	File, Column string
 	// Columns are the first columns that there are.
@@ -111,6 +123,32 @@ type row struct {
 	line   int
 	values object
 	flat   bool // all rows have the same columns
+	seen   columnsSeen
+}
+
+// columnsSeen says which of the columns that are named no row has had so far, and if
+// there are such, the first columns that there are.
+type columnsSeen struct{ missing, have []string }
+
+// add looks at a further row, which then knows what it and those before it lack.
+func (c *columnsSeen) add(r *row) {
+	c.missing = slices.DeleteFunc(c.missing, func(name string) bool { _, ok := r.values.get(name); return ok })
+	if len(c.missing) > 0 && len(c.have) < mostListed {
+		for _, m := range r.values {
+			if !slices.Contains(c.have, m.name) {
+				c.have = append(c.have, m.name)
+			}
+		}
+	}
+	r.seen = *c
+}
+
+// lacks returns the error that no row has had a column that is named, nil if one has.
+func (c *columnsSeen) lacks(file, column string) *ColumnError {
+	if !slices.Contains(c.missing, column) {
+		return nil
+	}
+	return &ColumnError{file, column, c.have}
 }
 
 // rows yields the rows of the table, notes on how the file is written going to r. A
@@ -170,14 +208,18 @@ type Cells struct {
 
 // Wrong makes the error about one column.
 func (c *Cells) Wrong(column, format string, args ...any) *RowError {
-	return &RowError{c.File, c.Line, column, fmt.Sprintf(format, args...)}
+	return &RowError{File: c.File, Line: c.Line, Field: column, Problem: fmt.Sprintf(format, args...)}
 }
 
 // Values yields the given columns of each row, none of which may be empty. The first
 // error ends them.
 func (t *Table) Values(columns ...string) iter.Seq2[Cells, error] {
 	return func(yield func(Cells, error) bool) {
+		seen := columnsSeen{missing: slices.Clone(columns)}
 		for row, err := range t.rows(&Report{}) {
+			if err == nil {
+				seen.add(&row)
+			}
 			c := Cells{t.File, row.line, make([]string, len(columns))}
 			for i, name := range columns {
 				if err != nil {
@@ -259,9 +301,9 @@ func (t *Table) jsonRows(in io.Reader, yield func(row, error) bool) {
 			o, problem = parseObject(text)
 		}
 		if problem != "" {
-			more = yield(row{}, &RowError{t.File, line, "", problem})
+			more = yield(row{}, &RowError{File: t.File, Line: line, Problem: problem})
 		} else {
-			more = yield(row{line, o, false}, nil)
+			more = yield(row{line: line, values: o}, nil)
 		}
 		return more
 	})
@@ -284,7 +326,7 @@ func (t *Table) lineRows(in io.Reader, header []string, split func(string) []str
 			return more
 		}
 		o, err := t.cells(line, header, split(string(text)))
-		more = yield(row{line, o, true}, err)
+		more = yield(row{line: line, values: o, flat: true}, err)
 		return more
 	})
 	if err != nil && more {
@@ -309,12 +351,12 @@ func checkHeader(place string, header []string) error {
 // cells makes a row of texts under a header. The error is a *RowError.
 func (t *Table) cells(line int, header, values []string) (object, error) {
 	if len(values) != len(header) {
-		return nil, &RowError{t.File, line, "", fmt.Sprintf("%d values, want %d: %s", len(values), len(header), strings.Join(header, ", "))}
+		return nil, &RowError{File: t.File, Line: line, Problem: fmt.Sprintf("%d values, want %d: %s", len(values), len(header), strings.Join(header, ", "))}
 	}
 	o := make(object, len(header))
 	for i, v := range values {
 		if !validText(v) {
-			return nil, &RowError{t.File, line, header[i], "is not valid UTF-8"}
+			return nil, &RowError{File: t.File, Line: line, Field: header[i], Problem: "is not valid UTF-8"}
 		}
 		o[i] = member{header[i], v}
 	}
@@ -337,7 +379,7 @@ func (t *Table) csvRows(in io.Reader, yield func(row, error) bool) {
 	bad := func(line, last int, err error) bool {
 		more := yield(row{}, err)
 		for l := line + 1; l <= last && more; l++ {
-			more = yield(row{}, &RowError{t.File, l, "", fmt.Sprintf("belongs by its quotes to the row of line %d, which is malformed", line)})
+			more = yield(row{}, &RowError{File: t.File, Line: l, Problem: fmt.Sprintf("belongs by its quotes to the row of line %d, which is malformed", line)})
 		}
 		return more
 	}
@@ -351,7 +393,7 @@ func (t *Table) csvRows(in io.Reader, yield func(row, error) bool) {
 			return
 		case errors.As(err, &malformed):
 			line = malformed.StartLine
-			err := &RowError{t.File, line, "", csvProblems[malformed.Err]}
+			err := &RowError{File: t.File, Line: line, Problem: csvProblems[malformed.Err]}
 			if header == nil {
 				yield(row{}, fmt.Errorf("%w (in the header)", err))
 				return
@@ -384,7 +426,7 @@ func (t *Table) csvRows(in io.Reader, yield func(row, error) bool) {
 			}
 			continue
 		}
-		if !yield(row{line, o, true}, nil) {
+		if !yield(row{line: line, values: o, flat: true}, nil) {
 			return
 		}
 	}

@@ -252,14 +252,15 @@ func (d *decoder) fieldColumns(n *yaml.Node, out *[]rows.FieldColumn, path strin
 	*out = []rows.FieldColumn{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name := n.Content[i].Value
-		columns := []*yaml.Node{n.Content[i+1]}
-		if columns[0].Kind == yaml.SequenceNode {
-			columns = columns[0].Content
+		var columns []string
+		if n.Content[i+1].Kind == yaml.SequenceNode {
+			d.value(n.Content[i+1], reflect.ValueOf(&columns).Elem(), join(path, name))
+		} else {
+			columns = []string{""}
+			d.value(n.Content[i+1], reflect.ValueOf(&columns[0]).Elem(), join(path, name))
 		}
 		for _, c := range columns {
-			var column string
-			d.value(c, reflect.ValueOf(&column).Elem(), join(path, name))
-			*out = append(*out, rows.FieldColumn{Name: name, Column: column})
+			*out = append(*out, rows.FieldColumn{Name: name, Column: c})
 		}
 	}
 }
@@ -366,8 +367,8 @@ func (f *File) at(path, format string, args ...any) error {
 	return e
 }
 
-// placed adds to an error about a file of the data, or about a column that no row has,
-// where the task file names it.
+// placed adds to an error about a file of the data, or about a column that no row has
+// (or had, before one that must), where the task file names it.
 func (b *builder) placed(err error) error {
 	var column *rows.ColumnError
 	var file *fs.PathError
@@ -376,9 +377,13 @@ func (b *builder) placed(err error) error {
 	case errors.As(err, &column):
 		names = func(path, value string) bool {
 			table, _, ofTable := strings.Cut(path, ".columns.")
+			if path == "split.given.query" || path == "split.given.fold" {
+				table, ofTable = "split.given", true
+			}
 			switch {
 			case ofTable:
-				return value == column.Column && b.path(b.f.where[table+".file"].Value) == column.File
+				file := b.f.where[table+".file"]
+				return value == column.Column && file != nil && b.path(file.Value) == column.File
 			case strings.HasSuffix(path, ".rule.truth"), strings.HasSuffix(path, ".rule.reason"), path == "split.column":
 				return value == column.Column
 			}

@@ -124,7 +124,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		with("pairs.csv", "pairs.xls"):                                                              `task.yaml:4:7: data: pairs.xls: the name does not tell the format, want a format, one of jsonl, csv, tsv, qrels, parquet`,
 		with("pairs.csv", "pairs.csv, columns: {titel: t}"):                                         `task.yaml:4:43: data.pairs.columns: no setting "titel", want one of id, query, query_id, document, document_id, title, body, fields, label, raters, keep`,
 		with("pairs.csv", "pairs.csv, columns: {fields: [a]}"):                                      `task.yaml:4:51: data.pairs.columns.fields: is a list, want the column of each field, as {brand: supplier}`,
-		with("pairs.csv", "pairs.csv, columns: {title: name}"):                                      `pairs.csv:2: field "name": is missing, want a text; the columns are query, title, label, topic, why`,
+		with("pairs.csv", "pairs.csv, columns: {title: name}"):                                      `task.yaml:4:50: data.pairs.columns.title: pairs.csv:2: field "name": is missing, want a text; the columns are query, title, label, topic, why`,
 		with("{pairs: {file: pairs.csv}}", "{generated: notes}"):                                    `task.yaml:4:19: data.generated: this program has no generator "notes" (it has none): a generator is Go code, which a program registers in taskfile.Options.Generators`,
 		with("{pairs: {file: pairs.csv}}", "{generated: notes, pairs: {file: a.csv}}"):              `task.yaml:4:7: data: is generated and has files, want one of the two`,
 		with("", "split: {folds: 1, test: -1, validation: 1}\n"):                                    "task.yaml:6:16: split.folds: is 1, want at least 2\ntask.yaml:6:25: split.test: is -1, want a fold from 0\ntask.yaml:6:41: split.validation: is 1, want a share of the queries, from 0 to below 1",
@@ -149,7 +149,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		with("", "split: {given: {file: nothere.csv}}\n"):                                           `task.yaml:6:23: split.given.file: open nothere.csv: no such file or directory`,
 		with("pairs.csv", "none.jsonl, columns: {keep: [a]}"):                                       `task.yaml:4:22: data.pairs.file: open none.jsonl: no such file or directory`,
 		with(steps, "steps:\n- name: a\n  answers: [x]\n  rule: {expr: '\"y\"'}\n- name: b\n"):      `task.yaml:8:16: steps[0].rule.expr: on pairs.csv:`,
-		with(steps, "steps:\n- name: a\n  rule: {truth: topik}\n- name: b\n"):                       `pairs.csv:2: field "topik": is missing; the columns are query, title, label, topic, why`,
+		with(steps, "steps:\n- name: a\n  rule: {truth: topik}\n- name: b\n"):                       `task.yaml:7:17: steps[0].rule.truth: pairs.csv:2: field "topik": is missing; the columns are query, title, label, topic, why`,
 		with("", "prompt: {input: '{{.Titel}}'}\n"):                                                 `task.yaml:6:20: prompt.input: executing "input" at <.Titel>: can't evaluate field Titel in type taskfile.View`,
 		with("", "prompt:\n  input: |\n    a\n    {{if}}\n"):                                        `task.yaml:9:5: prompt.input: missing value for if`,
 		with(steps, "steps:\n- name: a\n  answers: ['']\n- name: b\n"):                              `task.yaml:6:1: steps: step "a" would be malformed: `,
@@ -181,7 +181,7 @@ func TestErrorsOfExpressions(t *testing.T) {
 		`now() == now()`:                   `task.yaml:11:11: steps[1].rule.expr: unknown name now`,
 		`'any(words(query), any(words(title), # == "a"))'`:                   ``,
 		`'any(words(query), any(words(title), any(words(body), # == "a")))'`: `task.yaml:11:11: steps[1].rule.expr: loops stand in each other 3 deep, want at most 2`,
-		`columns.nothing == "a"`:                                             `pairs.csv:2: field "nothing": is missing; the columns are query, title, label, topic, why`,
+		`columns.nothing == "a"`:                                             `task.yaml:11:11: steps[1].rule.expr: pairs.csv:2: field "nothing": is missing; the columns are query, title, label, topic, why`,
 		`words(query)[1] == "x"`:                                             ``,
 		`words(query)[9] == "x"`:                                             `task.yaml:11:11: steps[1].rule.expr: on pairs.csv:`,
 		`1..2000000 == []`:                                                   `task.yaml:11:11: steps[1].rule.expr: on pairs.csv:`,
@@ -515,7 +515,11 @@ func TestColumnsOfNoRow(t *testing.T) {
 		task("", "- name: a\n  rule: {truth: nope}\n"):                     `task.yaml:8:17: steps[0].rule.truth: ` + have,
 		task("", "- name: a\n  rule: {truth: topic, reason: nope}\n"):      `task.yaml:8:32: steps[0].rule.reason: ` + have,
 		task("", "- name: a\n  rule: {expr: columns.nope}\n"):              `task.yaml:8:16: steps[0].rule.expr: ` + have,
-		task("query: nope, title: title", "") + "split: {validation: 0}\n": `pairs.jsonl:1: field "nope": is missing, want a text that is not empty; the columns are query, title, label, topic`,
+		task("query: nope, title: title", "") + "split: {validation: 0}\n": `task.yaml:5:47: data.pairs.columns.query: pairs.jsonl:1: field "nope": is missing, want a text that is not empty; the columns are query, title, label, topic`,
+		task("fields: {brand: [topic, nope]}", ""):                         `task.yaml:5:64: data.pairs.columns.fields.brand[1]: ` + have,
+		task("label: nope", ""):                                            `task.yaml:5:47: data.pairs.columns.label: pairs.jsonl:1: field "nope": is missing, want one of 0, 1; the columns are query, title, label, topic`,
+		task("raters: [label, nope]", ""):                                  `task.yaml:5:56: data.pairs.columns.raters[1]: pairs.jsonl:1: field "nope": is missing, want a rater's label; the columns are query, title, label, topic`,
+		task("", "") + "split: {given: {file: pairs.jsonl, fold: nope}}\n": `task.yaml:8:42: split.given.fold: pairs.jsonl:1: field "nope": is missing, want a text that is not empty; the columns are query, title, label, topic`,
 		task("", "- name: a\n  rule: {truth: topic}\n"):                    "",
 	} {
 		_, err := open(t, text, Options{}, "pairs.jsonl", lines.String())
@@ -525,7 +529,12 @@ func TestColumnsOfNoRow(t *testing.T) {
 			assert.EqualError(t, err, want)
 		}
 	}
-	_, err := open(t, task("query: nope", ""), Options{OnBadRow: rows.BadRowSkip}, "pairs.jsonl", lines.String())
+	_, err := open(t, task("query: q", ""), Options{}, "pairs.jsonl", `{"q": "lamp", "title": "lamp", "label": 1}`+"\n"+`{"title": "lamp", "label": 0}`+"\n")
+	assert.EqualError(t, err, `pairs.jsonl:2: field "q": is missing, want a text that is not empty; the columns are title, label`, "a fault of one row")
+	_, err = open(t, `{version: 1, name: x, labels: [0, 1], steps: [{name: label}], data: {weak: {pairs: 9}, documents: {file: pairs.jsonl}, pairs: {columns: {query: nope}},
+  tests: [{name: T, pairs: {file: pairs.jsonl, columns: {query: nope}}}]}}`, Options{}, "pairs.jsonl", lines.String())
+	assert.ErrorContains(t, err, `task.yaml:2:65: data.tests[0].pairs.columns.query: `, "columns of pairs without a file")
+	_, err = open(t, task("query: nope", ""), Options{OnBadRow: rows.BadRowSkip}, "pairs.jsonl", lines.String())
 	assert.EqualError(t, err, `task.yaml:5:47: data.pairs.columns.query: `+have, "rows that lack it are not skipped")
 }
 

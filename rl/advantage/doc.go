@@ -52,5 +52,5 @@
 // and Keep have their length.
 //
 // Examples are in example_test.go and kinds_test.go. A program that uses it:
-// examples/bandit.
+// examples/bandit, whose update is a training step without package rl.
 package advantage

@@ -238,3 +238,28 @@ func TestSampleOfSharedNamesAndPrompts(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, again, 9)
 }
+
+// An ID that looks like the name made for another group is not taken for it.
+func TestSampleIDsDiffer(t *testing.T) {
+	for _, c := range []struct{ requests, want []string }{
+		{[]string{"query", "query", "query", "other"}, []string{"query/0", "query/1", "query/2", "other"}},
+		{[]string{"query", "query", "query", "query/1"}, []string{"query/0", "query/1/1", "query/2", "query/1"}},
+		{[]string{"query", "query", "query/0", "query/0/0"}, []string{"query/0/0/0", "query/1", "query/0", "query/0/0"}},
+		{[]string{"q", "q", "q/1", "q/1"}, []string{"q/0", "q/1/1", "q/1/2", "q/1/3"}},
+		{[]string{"", "0", "1", ""}, []string{"0/0", "0", "1", "3"}},
+	} {
+		r := judged(len(c.requests), 1)
+		for g, id := range c.requests {
+			r.Requests[g].ID = id
+		}
+		rows, err := audit.Sample(r, audit.SampleOptions{PerRule: 9})
+		require.NoError(t, err)
+		var ids []string
+		for _, row := range rows {
+			if row.Rule == "b" {
+				ids = append(ids, strings.TrimSuffix(row.ID, "#0"))
+			}
+		}
+		require.ElementsMatch(t, c.want, ids)
+	}
+}

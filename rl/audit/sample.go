@@ -34,8 +34,8 @@ func (o SampleOptions) Validate() error {
 // one step of that name, so that rows are independent; a prompt that was sampled in
 // several groups is one prompt. Broken steps are left out. A row's ID is that of the
 // request, or its index, with the sample's index; requests that share an ID have their
-// index in it, too. Rows come in the order of the names, shuffled within each. The
-// error is that of SampleOptions.Validate.
+// index in it, too, so that no two groups have a row's ID in common. Rows come in the
+// order of the names, shuffled within each. The error is that of SampleOptions.Validate.
 func Sample(r *rl.Rollouts, o SampleOptions) ([]Row, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -88,7 +88,9 @@ func Sample(r *rl.Rollouts, o SampleOptions) ([]Row, error) {
 }
 
 // groupIDs returns a name of each group that no other has: its request's ID or, without
-// one, its index, and both if requests share the ID.
+// one, its index, and both if requests share the ID. To a name that is another request's
+// ID the index is added again. So the made names differ from all IDs, and from each other
+// in the index at their end.
 func groupIDs(r *rl.Rollouts) []string {
 	count := make(map[string]int)
 	for g := range r.Groups {
@@ -96,14 +98,20 @@ func groupIDs(r *rl.Rollouts) []string {
 	}
 	ids := make([]string, len(r.Groups))
 	for g := range ids {
-		switch id := r.Requests[g].ID; {
-		case id == "":
-			ids[g] = strconv.Itoa(g)
-		case count[id] > 1:
-			ids[g] = fmt.Sprintf("%s/%d", id, g)
-		default:
+		id, index := r.Requests[g].ID, strconv.Itoa(g)
+		if id != "" && count[id] == 1 {
 			ids[g] = id
+			continue
 		}
+		if id == "" {
+			id = index
+		} else {
+			id += "/" + index
+		}
+		for count[id] > 0 {
+			id += "/" + index
+		}
+		ids[g] = id
 	}
 	return ids
 }

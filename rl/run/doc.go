@@ -112,5 +112,6 @@
 // everything and lists what is wrong; [Repair] moves damaged files aside. On the
 // command line both are "stepwise run check".
 //
-// Examples are in example_test.go. A program that uses it: examples/owntask.
+// Examples are in example_test.go. A program that uses it: examples/owntask, where
+// main starts or resumes a run, and learn has two stages in it.
 package run

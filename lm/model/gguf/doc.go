@@ -26,6 +26,12 @@
 // llama.cpp does not compose text. Qwen's tokenizers do (NFC), so there a decomposed
 // "é" of two characters gets other tokens than here. Give it composed text.
 //
+// It has no list of merges for tokenizers with byte fallback (Llama 2's), but merges
+// whatever makes a token, as SentencePiece does; [Export] refuses a list that says
+// something else, as one has that was not made of a SentencePiece model. Where two pairs
+// that make the same token overlap, llama.cpp merges the left one, and the list, here,
+// the one that it names first.
+//
 // # Reading
 //
 // [Reader] is strict: it accepts only what [Writer] can write, and checks what a

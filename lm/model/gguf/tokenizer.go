@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/stepwise-rl/stepwise/internal/infile"
 )
@@ -162,7 +163,7 @@ func tokenizerMetadata(text []byte, vocab int) ([]KV, error) {
 	}
 	var metadata []KV
 	if t.Model.ByteFallback {
-		metadata, err = t.sentencePiece(tokens)
+		metadata, err = t.sentencePiece(tokens, types)
 	} else {
 		metadata, err = t.byteLevel()
 	}
@@ -292,9 +293,15 @@ func (t *hfTokenizer) preTokenizer() (string, error) {
 // sentencePiece translates a BPE with byte fallback: Llama 2's. llama.cpp
 // merges the pair whose token has the highest score, so a token's score is the
 // negative rank of its merge.
-func (t *hfTokenizer) sentencePiece(tokens []string) ([]KV, error) {
+func (t *hfTokenizer) sentencePiece(tokens []string, types []int32) ([]KV, error) {
 	prefix, err := t.spacePrefix()
 	if err != nil {
+		return nil, err
+	}
+	if t.Model.IgnoreMerges {
+		return nil, errors.New("model.ignore_merges is true, which is not known to llama.cpp with byte_fallback")
+	}
+	if err := t.checkMerges(tokens, types); err != nil {
 		return nil, err
 	}
 	rank := map[string]int{}
@@ -323,6 +330,40 @@ func (t *hfTokenizer) sentencePiece(tokens []string) ([]KV, error) {
 		}
 	}
 	return metadata, nil
+}
+
+// checkMerges returns an error if the merges are not those that SentencePiece's pieces
+// allow. llama.cpp does not get them: it merges any two neighbours whose text is a
+// token's, and all pairs that make the same token with the same score.
+func (t *hfTokenizer) checkMerges(tokens []string, types []int32) error {
+	listed, last := make(map[string]bool), make(map[string]int)
+	for i, m := range t.Model.Merges {
+		text := strings.Replace(string(m), " ", "", 1)
+		if before, ok := last[text]; ok && before != i-1 {
+			return fmt.Errorf("model.merges[%d] (%q) makes %q as model.merges[%d] does, with others between, which llama.cpp cannot do", i, m, text, before)
+		}
+		listed[string(m)], last[text] = true, i
+	}
+	kinds := make(map[string]int32)
+	for id, text := range tokens {
+		kinds[text] = types[id]
+	}
+	// A character that is no token is one of llama.cpp's symbols nevertheless.
+	symbol := func(text string) bool {
+		kind, ok := kinds[text]
+		return kind == tokenNormal || !ok && utf8.RuneCountInString(text) == 1
+	}
+	for id, text := range tokens {
+		if types[id] != tokenNormal {
+			continue
+		}
+		for at := range text {
+			if left, right := text[:at], text[at:]; symbol(left) && symbol(right) && !listed[left+" "+right] {
+				return fmt.Errorf("model.merges lacks %q, but %q is a token: llama.cpp merges whatever makes a token, as SentencePiece does, so it would give texts other tokens", left+" "+right, text)
+			}
+		}
+	}
+	return nil
 }
 
 // spacePrefix reports whether the normaliser puts a space before a text. It must

@@ -40,6 +40,21 @@ func TestTokenizerOfTheLlama2Kind(t *testing.T) {
 	}, got)
 }
 
+// Tokens that several pairs make: each pair is listed, those of a token in a row.
+func TestTokenizerOfSentencePiecesPairs(t *testing.T) {
+	var changed map[string]any
+	require.NoError(t, json.Unmarshal([]byte(llama2), &changed))
+	m := changed["model"].(map[string]any)
+	m["vocab"].(map[string]any)["▁a"] = 9
+	m["merges"] = []string{"a b", "▁ a", "▁a b", "▁ ab"}
+	text, err := json.Marshal(changed)
+	require.NoError(t, err)
+	metadata, err := tokenizerMetadata(text, 10)
+	require.NoError(t, err)
+	scores := metadata[slices.IndexFunc(metadata, func(kv KV) bool { return kv.Key == "tokenizer.ggml.scores" })].Value
+	require.Equal(t, []float32{-4, -4, -4, -4, -4, -4, -4, 0, -2, -1}, scores)
+}
+
 func TestTokenizersThatLlamaCppDoesNotKnow(t *testing.T) {
 	for want, change := range map[string]func(t map[string]any){
 		`both have id 2`:                          func(t map[string]any) { t["model"].(map[string]any)["vocab"].(map[string]any)["x"] = 2 },
@@ -54,6 +69,14 @@ func TestTokenizersThatLlamaCppDoesNotKnow(t *testing.T) {
 		`added_tokens[2] ("</s>") has single_wor`: func(t map[string]any) { t["added_tokens"].([]any)[2].(map[string]any)["lstrip"] = true },
 		`added_tokens[1] ("<s>") has single_wor`:  func(t map[string]any) { t["added_tokens"].([]any)[1].(map[string]any)["rstrip"] = true },
 		`added_tokens[0] ("<unk>") has single_wo`: func(t map[string]any) { t["added_tokens"].([]any)[0].(map[string]any)["single_word"] = true },
+		"model.ignore_merges is true":             func(t map[string]any) { t["model"].(map[string]any)["ignore_merges"] = true },
+		`merges lacks "▁a b", but "▁ab" is a tok`: func(t map[string]any) { t["model"].(map[string]any)["vocab"].(map[string]any)["▁a"] = 9 },
+		`merges lacks "a c", but "ac" is a token`: func(t map[string]any) { t["model"].(map[string]any)["vocab"].(map[string]any)["ac"] = 9 },
+		`merges[2] ("▁a b") makes "▁ab" as model.merges[0]`: func(t map[string]any) {
+			m := t["model"].(map[string]any)
+			m["vocab"].(map[string]any)["▁a"] = 9
+			m["merges"] = []string{"▁ ab", "a b", "▁a b", "▁ a"}
+		},
 		"pre_tokenizer of 2 parts, the first a Sp": func(t map[string]any) {
 			t["model"].(map[string]any)["byte_fallback"] = false
 			t["normalizer"] = nil
