@@ -47,6 +47,10 @@ func (d *Decoder) AddLoRA(c LoRAConfig, seed uint64) (*LoRA, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	c, err := c.asRead()
+	if err != nil {
+		return nil, err
+	}
 	plan, err := d.plan(c)
 	if err != nil {
 		return nil, err
@@ -223,7 +227,8 @@ func (p *loraPlan) make(m *maker) (adapters []*adapter, copies []*tensor.Param) 
 	return adapters, copies
 }
 
-// Config returns the adapters' configuration.
+// Config returns the adapters' configuration in the form in which ReadLoRAConfig reads
+// it from what Save writes.
 func (l *LoRA) Config() LoRAConfig { return l.cfg }
 
 // Backend returns the decoder's backend.
