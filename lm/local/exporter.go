@@ -47,7 +47,8 @@ func (c ExporterConfig) Validate() error {
 // Exporter is a policy whose Publish writes the weights to a shared disk. It
 // implements rl.Policy, rl.Publisher and rl.Supporter. A version is written once, when
 // it is first asked for; the one before stays until the next, because servers may still
-// be reading it, and older ones are deleted.
+// be reading it, and older ones are deleted. An export that fails leaves nothing behind
+// and deletes none.
 type Exporter struct {
 	rl.Policy
 	c       ExporterConfig
@@ -176,16 +177,16 @@ func (e *Exporter) Publish(ctx context.Context) (rollout.Weights, error) {
 	if e.c.Form == rollout.FormGGUF {
 		path += ".gguf"
 	}
-	e.written = append(e.written, path)
 	if err := e.write(path, w); err != nil {
-		return rollout.Weights{}, fmt.Errorf("local: export of version %d: %w", w.Version, err)
+		return rollout.Weights{}, fmt.Errorf("local: export of version %d: %w", w.Version, errors.Join(err, os.RemoveAll(path)))
 	}
+	e.written = append(e.written, path)
+	e.last = rollout.Weights{Version: w.Version, Form: e.c.Form, Ref: path}
 	for ; len(e.written) > 2; e.written = e.written[1:] {
 		if err := os.RemoveAll(e.written[0]); err != nil {
 			return rollout.Weights{}, fmt.Errorf("local: export: an old version stays: %w", err)
 		}
 	}
-	e.last = rollout.Weights{Version: w.Version, Form: e.c.Form, Ref: path}
 	return e.last, nil
 }
 

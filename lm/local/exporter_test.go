@@ -163,6 +163,41 @@ func TestExporterRefuses(t *testing.T) {
 	}
 }
 
+// An engine on a policy's own decoder does not take its adapters away.
+func TestAdaptersThatAreTrainedStay(t *testing.T) {
+	p, _ := newLoRAPolicy(t, reference.New(), 0)
+	exporter, err := local.NewExporter(p, local.ExporterConfig{Form: rollout.FormAdapter, Dir: t.TempDir()})
+	require.NoError(t, err)
+	engine, err := p.NewEngine(letters{}, local.EngineConfig{EOS: []int32{end}})
+	require.NoError(t, err)
+	require.ErrorContains(t, engine.Refresh(t.Context(), publish(t, exporter)), "want what Policy.Publish returns")
+	train(t, p)
+	require.NoError(t, engine.Refresh(t.Context(), publish(t, p)))
+}
+
+// An export that fails, for instance on a full disk, leaves nothing behind, and the
+// version that servers may be reading stays until the next but one.
+func TestAFailedExport(t *testing.T) {
+	base, dir := pretrained(t), t.TempDir()
+	p, err := local.NewExporter(newPolicy(t, reference.New(), 0), local.ExporterConfig{Form: rollout.FormFolder, Dir: dir, Model: base})
+	require.NoError(t, err)
+	first := publish(t, p)
+	train(t, p)
+	tokenizer := filepath.Join(base, "tokenizer.json")
+	require.NoError(t, os.Rename(tokenizer, tokenizer+".away"))
+	for range 2 {
+		_, err = p.Publish(t.Context())
+		require.ErrorContains(t, err, "local: export of version 2: ")
+		left, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, left, 1)
+	}
+	require.NoError(t, os.Rename(tokenizer+".away", tokenizer))
+	second := publish(t, p)
+	require.DirExists(t, first.Ref)
+	require.DirExists(t, second.Ref)
+}
+
 // What an export needs of the disk is looked for, or made, before any training.
 func TestExporterChecksFiles(t *testing.T) {
 	p := newPolicy(t, reference.New(), 0)
