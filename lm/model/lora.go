@@ -256,12 +256,13 @@ func (l *LoRA) Save(dir string) error {
 // themselves; then it frees them. The decoder is then a plain, frozen one that
 // computes the same up to float rounding. If its output projection was tied to
 // the embedding and one of the two was trained, they are no longer tied. It
-// panics if the decoder is packed.
+// panics if the decoder is packed, or a LoRA.Base: its weights are another decoder's.
 func (l *LoRA) Merge() {
 	d := l.d
 	if d.head.Out.packed != nil {
 		panic("model: LoRA.Merge into a decoder that is packed")
 	}
+	d.mustOwnWeights("LoRA.Merge")
 	for _, t := range l.targets {
 		a := t.LoRA
 		d.b.MatMul(tensor.OpN, tensor.OpN, a.out(), a.in(), a.rank(), a.Scale, a.B.Value, a.A.Value, 1, t.W.Value)
