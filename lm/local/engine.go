@@ -104,7 +104,12 @@ type Engine struct {
 	version int64
 
 	// Kept from call to call.
-	cache    *model.Cache
+	cache *model.Cache
+	scratch
+}
+
+// scratch is an engine's memory on the host.
+type scratch struct {
 	pass     model.CacheBatch
 	ranges   []tensor.Range
 	logits   []float32
@@ -226,8 +231,8 @@ func (e *Engine) adapt(w rollout.Weights) error {
 	return nil
 }
 
-// Free releases the cache and what EngineConfig.Static keeps, but not the
-// decoder. A later call allocates what it needs again. Free panics while
+// Free releases the cache, rows of logits and what EngineConfig.Static keeps, but not
+// the decoder. A later call allocates what it needs again. Free panics while
 // another call uses the engine.
 func (e *Engine) Free() {
 	select {
@@ -235,6 +240,7 @@ func (e *Engine) Free() {
 		defer e.release()
 		e.unpack()
 		e.free()
+		e.scratch = scratch{} // a policy may hold on to the engine for long
 	default:
 		panic("local: Free of an engine that is in use")
 	}

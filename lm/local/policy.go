@@ -36,7 +36,7 @@ func (c PolicyConfig) Validate() error {
 		return errors.New("local: PolicyConfig.Decoder is nil")
 	}
 	if !trained(c.Decoder.Params()) {
-		return errors.New("local: PolicyConfig.Decoder is frozen and has no adapters, so that nothing would be trained: load it without model.Frozen, or add adapters (a decoder whose adapters were merged is saved and loaded again)")
+		return errors.New("local: PolicyConfig.Decoder is frozen, and so are its adapters if it has any, so that nothing would be trained: load it without model.Frozen, or add adapters (a decoder whose adapters were merged is saved and loaded again)")
 	}
 	return checkTraining("PolicyConfig", c.Optimizer, c.MaxRows)
 }
