@@ -80,6 +80,12 @@ func sized(s []float64, n int) []float64 {
 // parts' losses and gradients add up to the whole batch's. It panics if parts is
 // less than 1, or if a sample has no prompt in the batch, as it would be in no part.
 func (b *Batch) Split(parts int) []*Batch {
+	out, _ := b.split(parts)
+	return out
+}
+
+// split is Split with the places in b of each part's samples; nil if b is the only part.
+func (b *Batch) split(parts int) (out []*Batch, places [][]int) {
 	if parts < 1 {
 		panic(fmt.Sprintf("rl: Split into %d parts", parts))
 	}
@@ -91,23 +97,23 @@ func (b *Batch) Split(parts int) []*Batch {
 	b.Prepare(0) // so that parts and whole share LogP and Grad
 	parts = min(parts, max(len(b.Prompts), 1))
 	if parts == 1 {
-		return []*Batch{b}
+		return []*Batch{b}, nil
 	}
-	var out []*Batch
 	for p := range parts {
 		lo, hi := p*len(b.Prompts)/parts, (p+1)*len(b.Prompts)/parts
 		sub := &Batch{Prompts: b.Prompts[lo:hi], Temperature: b.Temperature}
-		for _, s := range b.Samples {
+		var own []int
+		for i, s := range b.Samples {
 			if lo <= s.Prompt && s.Prompt < hi {
 				s.Prompt -= lo
-				sub.Samples = append(sub.Samples, s)
+				sub.Samples, own = append(sub.Samples, s), append(own, i)
 			}
 		}
 		if len(sub.Samples) > 0 {
-			out = append(out, sub)
+			out, places = append(out, sub), append(places, own)
 		}
 	}
-	return out
+	return out, places
 }
 
 // Weigh fixes the weight of every token for one optimiser step on the whole

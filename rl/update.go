@@ -28,14 +28,18 @@ type UpdateInfo struct {
 }
 
 // Update takes one optimiser step on b, whose weights Batch.Weigh has fixed, in
-// accumulate (at least 1) forward-backward passes.
+// accumulate (at least 1) forward-backward passes. A *SampleError is about samples of b.
 func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accumulate int, opt OptimOptions) (UpdateInfo, error) {
 	if err := errors.Join(o.Validate(), opt.Validate()); err != nil {
 		return UpdateInfo{}, err
 	}
 	info := UpdateInfo{OptimSteps: 1, Metrics: objective.Metrics{}}
-	for _, part := range b.Split(accumulate) {
+	parts, places := b.split(accumulate)
+	for i, part := range parts {
 		loss, m, err := p.ForwardBackward(ctx, part, o)
+		if e, ok := errors.AsType[*SampleError](err); ok && places != nil {
+			err = &SampleError{places[i][e.From], places[i][e.To-1] + 1, e.Err}
+		}
 		if err != nil {
 			return UpdateInfo{}, err
 		}

@@ -3,11 +3,13 @@ package rl_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 )
 
@@ -70,6 +72,21 @@ func TestSkippedStepsStayOutOfTheGradientNorm(t *testing.T) {
 		} else {
 			require.InDelta(t, test.norm, m["grad_norm"], 1e-12)
 		}
+	}
+}
+
+// An error names a sample by its place in the batch, however many passes that takes.
+func TestUpdateNamesTheSample(t *testing.T) {
+	for accumulate := range 3 {
+		b := &rl.Batch{Prompts: [][]int32{{1}, {2}}}
+		for i := range 4 {
+			s := rl.Sample{Prompt: i % 2, Tokens: []int32{1}}
+			s.Weight = []float64{1}
+			b.Samples = append(b.Samples, s)
+		}
+		b.Samples[3].Weight[0] = math.Inf(1) // the second sample of the second prompt
+		_, err := rl.Update(t.Context(), policytest.NewTablePolicy(8, nil, 7), b, objective.CrossEntropy{}, accumulate+1, rl.OptimOptions{})
+		require.Equal(t, "sample 3: the loss is +Inf", err.Error(), accumulate)
 	}
 }
 

@@ -64,6 +64,21 @@ func TestOnlyAdaptersAreTrainedAndSaved(t *testing.T) {
 	require.Equal(t, want, train(t, q))
 }
 
+func TestCheckpointsOfSelectedAdapters(t *testing.T) {
+	open := func() *local.Policy {
+		d := newDecoder(t, reference.New(), 5)
+		_, err := d.AddLoRA(model.LoRAConfig{Rank: 2, Alpha: 4, Select: `{"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}`}, 6)
+		require.NoError(t, err)
+		return policyOf(t, d, 0)
+	}
+	p, q := open(), open()
+	train(t, p)
+	ref, err := p.Save(t.Context(), "a")
+	require.NoError(t, err)
+	require.NoError(t, q.Load(t.Context(), ref))
+	require.Equal(t, logProbs(t, p, batch()), logProbs(t, q, batch()))
+}
+
 func TestLoadRefusesOtherAdapters(t *testing.T) {
 	p, _ := newLoRAPolicy(t, reference.New(), 0)
 	ref, err := p.Save(t.Context(), "c")

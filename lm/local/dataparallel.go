@@ -178,6 +178,25 @@ func (t *DataParallel) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float6
 	return err
 }
 
+// TopLogProbs implements rl.TopLogProber on the first backend. After an error of it the
+// accumulated gradients of all are cleared.
+func (t *DataParallel) TopLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	return t.dropAfter(t.Policy.TopLogProbs(ctx, b, k, dst))
+}
+
+// CandidateLogProbs implements rl.CandidateProber, as TopLogProbs its interface.
+func (t *DataParallel) CandidateLogProbs(ctx context.Context, b *rl.Batch, k int, dst []rl.Top) error {
+	return t.dropAfter(t.Policy.CandidateLogProbs(ctx, b, k, dst))
+}
+
+// dropAfter returns err, and clears the gradients if it is of the first backend.
+func (t *DataParallel) dropAfter(err error) error {
+	if err != nil && tensor.Err(t.decoder.Backend()) != nil {
+		t.dropGradients()
+	}
+	return err
+}
+
 // ForwardBackward implements rl.Policy. The objective is evaluated on one sample at a
 // time, in the order of the batch within each backend's part. After an error the
 // accumulated gradients of all backends are cleared.

@@ -161,6 +161,35 @@ func TestDataParallelLogProbsThatMeetAnErrorDropTheGradient(t *testing.T) {
 	require.Zero(t, info.GradNorm)
 }
 
+// An error of candidates ends one call, and the gradients of all backends go, as the first
+// may lack a part of its own.
+func TestDataParallelCandidatesThatMeetAnError(t *testing.T) {
+	boom := errors.New("out of order")
+	async := backendtest.NewAsync(reference.New())
+	p, _ := parallel(t, async, reference.New())
+	for name, call := range map[string]func(tops []rl.Top) error{
+		"top":        func(tops []rl.Top) error { return p.TopLogProbs(t.Context(), batch(), 2, tops) },
+		"candidates": func(tops []rl.Top) error { return p.CandidateLogProbs(t.Context(), batch(), 2, tops) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := p.ForwardBackward(t.Context(), batch(), linear{})
+			require.NoError(t, err)
+			tops := rl.NewTops(batch(), 2)
+			for _, top := range tops {
+				for i := range top.IDs {
+					top.IDs[i] = int32(i % 2)
+				}
+			}
+			async.FailAfter(0, boom)
+			require.ErrorIs(t, call(tops), boom)
+			require.NoError(t, call(tops))
+			info, err := p.OptimStep(t.Context(), rl.OptimOptions{LR: 0})
+			require.NoError(t, err)
+			require.Zero(t, info.GradNorm)
+		})
+	}
+}
+
 // An error names a sample by its place in the batch, whichever part it is computed in:
 // sample 4 is the third of prompt 1.
 func TestDataParallelErrorsNameSamples(t *testing.T) {

@@ -45,7 +45,7 @@ func (c EmbedderConfig) Validate() error {
 		return fmt.Errorf("local: EmbedderConfig.MaxRows is %d, want at least 0", c.MaxRows)
 	}
 	special := len(c.Tokenizer.AddSpecial(nil))
-	if most := c.Encoder.Config().MaxSeq; c.MaxTokens != 0 && c.MaxTokens <= special || c.MaxTokens > most {
+	if most := c.Encoder.Config().MaxSeq; c.MaxTokens != 0 && c.MaxTokens <= special || c.MaxTokens > most || most <= special {
 		return fmt.Errorf("local: EmbedderConfig.MaxTokens is %d, want 0 or more than the %d special tokens and at most MaxSeq (%d)", c.MaxTokens, special, most)
 	}
 	return nil

@@ -90,6 +90,11 @@ func TestEmbedderSettings(t *testing.T) {
 		_, err := local.NewEmbedder(c)
 		require.ErrorContains(t, err, want)
 	}
+	// An encoder that has room for the special tokens alone.
+	short, err := model.NewEncoder(reference.New(), model.EncoderConfig{Config: model.Config{Vocab: 28, Dim: 8, Layers: 1, Heads: 2, KVHeads: 2, FF: 6, MaxSeq: 2}, Classes: 2}, 1)
+	require.NoError(t, err)
+	_, err = local.NewEmbedder(local.EmbedderConfig{Encoder: short, Tokenizer: alphabet{}})
+	require.ErrorContains(t, err, "MaxTokens is 0, want 0 or more than the 2 special tokens and at most MaxSeq (2)")
 }
 
 // The gradient of the cosine has no part along the document's own vector, so it does

@@ -99,11 +99,17 @@ type Engine struct {
 
 	shape   model.Config // of every decoder that it samples from
 	decoder *model.Decoder
+	trained bool // a policy trains the decoder, see Policy.NewEngine
 	packed  bool // the decoder is, by this engine
 	version int64
 
 	// Kept from call to call.
-	cache    *model.Cache
+	cache *model.Cache
+	scratch
+}
+
+// scratch is an engine's memory on the host.
+type scratch struct {
 	pass     model.CacheBatch
 	ranges   []tensor.Range
 	logits   []float32
@@ -182,15 +188,18 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 // is the *model.Decoder to sample from, as Policy.Publish returns it: the
 // engine's own, whose weights have changed in place, or another one of the same
 // configuration. Or w is a folder of adapters (rollout.FormAdapter), from a policy on a
-// training server: the engine's decoder gets them in place of those that it had. After
-// an error of reading adapters it has none; anything else is an error that changes
-// nothing.
+// training server: the engine's decoder gets them in place of those that it had, unless
+// it is a policy's. After an error of reading adapters it has none; anything else is an
+// error that changes nothing.
 func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	if err := e.acquire(ctx); err != nil {
 		return err
 	}
 	defer e.release()
 	if w.Form == rollout.FormAdapter {
+		if e.trained {
+			return errors.New("local: Weights are a folder of adapters, but a policy trains those of the engine's decoder: want what Policy.Publish returns")
+		}
 		return e.adapt(w)
 	}
 	d, ok := w.Local.(*model.Decoder)
@@ -222,8 +231,8 @@ func (e *Engine) adapt(w rollout.Weights) error {
 	return nil
 }
 
-// Free releases the cache and what EngineConfig.Static keeps, but not the
-// decoder. A later call allocates what it needs again. Free panics while
+// Free releases the cache, rows of logits and what EngineConfig.Static keeps, but not
+// the decoder. A later call allocates what it needs again. Free panics while
 // another call uses the engine.
 func (e *Engine) Free() {
 	select {
@@ -231,6 +240,7 @@ func (e *Engine) Free() {
 		defer e.release()
 		e.unpack()
 		e.free()
+		e.scratch = scratch{} // a policy may hold on to the engine for long
 	default:
 		panic("local: Free of an engine that is in use")
 	}

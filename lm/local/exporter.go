@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/model/gguf"
@@ -24,8 +26,9 @@ type ExporterConfig struct {
 	// same path; for llama.cpp its --models-dir. NewExporter makes it if need be.
 	Dir string
 	// Model is the Hugging Face folder that training began with. Its tokenizer and
-	// generation settings are part of what is exported, and adapters are merged into
-	// its weights if a whole model is wanted.
+	// generation settings are part of what is exported, but texts end where a decoder in
+	// this process ends them (model.Decoder.EOS). Adapters are merged into its weights if a
+	// whole model is wanted; if they were added to others, Publish returns an error.
 	Model string
 	// Backend is needed to merge adapters.
 	Backend tensor.Backend
@@ -47,7 +50,8 @@ func (c ExporterConfig) Validate() error {
 // Exporter is a policy whose Publish writes the weights to a shared disk. It
 // implements rl.Policy, rl.Publisher and rl.Supporter. A version is written once, when
 // it is first asked for; the one before stays until the next, because servers may still
-// be reading it, and older ones are deleted.
+// be reading it, and older ones are deleted. An export that fails leaves nothing behind
+// and deletes none.
 type Exporter struct {
 	rl.Policy
 	c       ExporterConfig
@@ -176,16 +180,16 @@ func (e *Exporter) Publish(ctx context.Context) (rollout.Weights, error) {
 	if e.c.Form == rollout.FormGGUF {
 		path += ".gguf"
 	}
-	e.written = append(e.written, path)
 	if err := e.write(path, w); err != nil {
-		return rollout.Weights{}, fmt.Errorf("local: export of version %d: %w", w.Version, err)
+		return rollout.Weights{}, fmt.Errorf("local: export of version %d: %w", w.Version, errors.Join(err, os.RemoveAll(path)))
 	}
+	e.written = append(e.written, path)
+	e.last = rollout.Weights{Version: w.Version, Form: e.c.Form, Ref: path}
 	for ; len(e.written) > 2; e.written = e.written[1:] {
 		if err := os.RemoveAll(e.written[0]); err != nil {
 			return rollout.Weights{}, fmt.Errorf("local: export: an old version stays: %w", err)
 		}
 	}
-	e.last = rollout.Weights{Version: w.Version, Form: e.c.Form, Ref: path}
 	return e.last, nil
 }
 
@@ -234,19 +238,59 @@ func (e *Exporter) write(path string, w rollout.Weights) error {
 		return err
 	}
 	defer d.Free()
-	l, err := d.LoadLoRA(adapter)
+	if ok {
+		if err := e.c.checkBase(d, ours.decoder); err != nil {
+			return err
+		}
+	}
+	l, err := d.LoadLoRA(adapter, model.Frozen())
 	if err != nil {
 		return err
 	}
 	l.Merge()
+	if ok && len(ours.decoder.EOS()) > 0 {
+		if err := d.SetEOS(ours.decoder.EOS()...); err != nil {
+			return err
+		}
+	}
 	return e.c.whole(path, d)
 }
 
-// whole writes a decoder without adapters.
+// checkBase returns an error unless d, which was read from Model, has the weights that
+// the adapters of trained were added to, as far as the beginnings of all tensors tell.
+func (c ExporterConfig) checkBase(d, trained *model.Decoder) error {
+	base := trained.LoRA().Base()
+	defer base.Free()
+	same := d.Config() == base.Config()
+	for i, p := range base.Params() {
+		if !same {
+			break
+		}
+		var heads [2][]float32
+		for k, from := range []*model.Decoder{base, d} {
+			b, value := from.Backend(), from.Params()[i].Value
+			heads[k] = make([]float32, min(256, p.Len()))
+			if err := b.Read(heads[k], b.Slice(value, 0, len(heads[k]))); err != nil {
+				return err
+			}
+		}
+		same = slices.EqualFunc(heads[0], heads[1], func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+	}
+	if !same {
+		return fmt.Errorf("%s has not the weights that the adapters were added to, and so is not what they are merged into; "+
+			"save the decoder before it gets adapters, and name that folder in ExporterConfig.Model", c.Model)
+	}
+	return nil
+}
+
+// whole writes a decoder without adapters, with Model's settings but the decoder's EOS.
 func (c ExporterConfig) whole(path string, d *model.Decoder) error {
 	generation, err := model.ReadGeneration(c.Model)
 	if err != nil {
 		return err
+	}
+	if ends := d.EOS(); len(ends) > 0 {
+		generation.EOS = ends
 	}
 	if c.Form == rollout.FormGGUF {
 		return gguf.Export(path, d, gguf.Options{TokenizerFrom: c.Model, Generation: &generation})

@@ -163,6 +163,97 @@ func TestExporterRefuses(t *testing.T) {
 	}
 }
 
+// Servers end texts where the policy's decoder ends them, not where the model did that
+// training began with.
+func TestExportedModelsEndAsThePolicyDoes(t *testing.T) {
+	base := pretrained(t)
+	for name, p := range map[string]*local.Policy{
+		"whole":  newPolicy(t, reference.New(), 0),
+		"merged": func() *local.Policy { p, _ := newLoRAPolicy(t, reference.New(), 0); return p }(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			exporter, err := local.NewExporter(p, local.ExporterConfig{Form: rollout.FormFolder, Dir: t.TempDir(), Model: base, Backend: reference.New()})
+			require.NoError(t, err)
+			ends := func() []int32 {
+				d, err := model.LoadDecoder(reference.New(), publish(t, exporter).Ref)
+				require.NoError(t, err)
+				return d.EOS()
+			}
+			d, err := model.LoadDecoder(reference.New(), base)
+			require.NoError(t, err)
+			require.NotEmpty(t, d.EOS())
+			require.Equal(t, d.EOS(), ends(), "nobody has named others")
+			require.NoError(t, p.Decoder().SetEOS(7, 8))
+			train(t, exporter)
+			require.Equal(t, []int32{7, 8}, ends())
+		})
+	}
+}
+
+// Adapters that were added to other weights than Model's, here after a warm-up, are not
+// merged into Model's.
+func TestAdaptersOfOtherWeightsAreNotMerged(t *testing.T) {
+	base := pretrained(t)
+	d := newDecoder(t, reference.New(), 5)
+	warm, err := d.AddLoRA(tinyLoRA, 6)
+	require.NoError(t, err)
+	train(t, policyOf(t, d, 0))
+	warm.Merge()
+	saved := t.TempDir()
+	require.NoError(t, d.Export(saved, model.ExportOptions{TokenizerFrom: base}))
+	_, err = d.AddLoRA(tinyLoRA, 7)
+	require.NoError(t, err)
+	p := policyOf(t, d, 0)
+	c := local.ExporterConfig{Form: rollout.FormFolder, Dir: t.TempDir(), Model: base, Backend: reference.New()}
+	e, err := local.NewExporter(p, c)
+	require.NoError(t, err)
+	_, err = e.Publish(t.Context())
+	require.ErrorContains(t, err, "has not the weights that the adapters were added to")
+
+	c.Model = saved
+	e, err = local.NewExporter(p, c)
+	require.NoError(t, err)
+	train(t, e)
+	got, err := model.LoadDecoder(reference.New(), publish(t, e).Ref)
+	require.NoError(t, err)
+	near(t, logProbs(t, p, batch()), logProbs(t, local.NewLogProber(got, 0), batch()), 1e-5)
+}
+
+// An engine on a policy's own decoder does not take its adapters away.
+func TestAdaptersThatAreTrainedStay(t *testing.T) {
+	p, _ := newLoRAPolicy(t, reference.New(), 0)
+	exporter, err := local.NewExporter(p, local.ExporterConfig{Form: rollout.FormAdapter, Dir: t.TempDir()})
+	require.NoError(t, err)
+	engine, err := p.NewEngine(letters{}, local.EngineConfig{EOS: []int32{end}})
+	require.NoError(t, err)
+	require.ErrorContains(t, engine.Refresh(t.Context(), publish(t, exporter)), "want what Policy.Publish returns")
+	train(t, p)
+	require.NoError(t, engine.Refresh(t.Context(), publish(t, p)))
+}
+
+// An export that fails, for instance on a full disk, leaves nothing behind, and the
+// version that servers may be reading stays until the next but one.
+func TestAFailedExport(t *testing.T) {
+	base, dir := pretrained(t), t.TempDir()
+	p, err := local.NewExporter(newPolicy(t, reference.New(), 0), local.ExporterConfig{Form: rollout.FormFolder, Dir: dir, Model: base})
+	require.NoError(t, err)
+	first := publish(t, p)
+	train(t, p)
+	tokenizer := filepath.Join(base, "tokenizer.json")
+	require.NoError(t, os.Rename(tokenizer, tokenizer+".away"))
+	for range 2 {
+		_, err = p.Publish(t.Context())
+		require.ErrorContains(t, err, "local: export of version 2: ")
+		left, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, left, 1)
+	}
+	require.NoError(t, os.Rename(tokenizer+".away", tokenizer))
+	second := publish(t, p)
+	require.DirExists(t, first.Ref)
+	require.DirExists(t, second.Ref)
+}
+
 // What an export needs of the disk is looked for, or made, before any training.
 func TestExporterChecksFiles(t *testing.T) {
 	p := newPolicy(t, reference.New(), 0)

@@ -14,7 +14,7 @@ import (
 // LabelDecoderConfig holds the settings of a decoder that answers in its first token.
 type LabelDecoderConfig struct {
 	// Decoder is the model, such as the teacher's own. The student trains its weights,
-	// and frees it in the end.
+	// or only its adapters if it has any, and frees it in the end.
 	Decoder *model.Decoder
 	// Labels holds a token for each class: what the decoder says right after its input.
 	Labels []int32
@@ -79,10 +79,7 @@ func NewLabelDecoder(c LabelDecoderConfig) (*LabelDecoder, error) {
 	d, questions := c.Decoder, append([][]int32{c.Labels}, c.Steps...)
 	s := &LabelDecoder{decoder: d, questions: questions, learner: learner{
 		maxRows: rowBound(c.MaxRows), net: newFirstTokens(d, questions),
-		training: training{
-			model: d, checkConfig: configIs(d.Config(), model.ReadConfig),
-			configFile: model.ConfigFile, weightsFile: model.WeightsFile, dir: c.Dir,
-		},
+		training: decoderTraining(d, c.Dir),
 	}}
 	if err := s.start(d.Params(), c.Optimizer); err != nil {
 		return nil, err

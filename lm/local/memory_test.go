@@ -1,11 +1,13 @@
 package local_test
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/lm/local"
+	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -92,6 +94,35 @@ func TestStatic(t *testing.T) {
 		d.Free()
 		d = sharpDecoder(t, b)
 	}
+}
+
+// What a policy holds on to of an engine that was freed is little: a training may make one
+// for every evaluation.
+func TestAFreedEngineHoldsNoLogits(t *testing.T) {
+	c := tiny
+	c.Vocab, c.TieEmbeddings = 1<<16, true
+	d, err := model.NewDecoder(openCPU(t), c, 1)
+	require.NoError(t, err)
+	p := policyOf(t, d, 0)
+	defer p.Free()
+	heap := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	use := func() {
+		e, err := p.NewEngine(letters{}, local.EngineConfig{EOS: []int32{}})
+		require.NoError(t, err)
+		generate(t, e, rollout.Request{Prompt: []int32{1}, N: 32, Params: rollout.Params{Temperature: 1, MaxTokens: 2}})
+		e.Free()
+	}
+	use()
+	use()
+	before := heap()
+	use()
+	use()
+	require.Less(t, heap()-before, 32*c.Vocab*4)
 }
 
 // One Free of a policy, and one of a student, gives back all that was allocated.

@@ -35,6 +35,9 @@ func (c PolicyConfig) Validate() error {
 	if c.Decoder == nil {
 		return errors.New("local: PolicyConfig.Decoder is nil")
 	}
+	if !trained(c.Decoder.Params()) {
+		return errors.New("local: PolicyConfig.Decoder is frozen, and so are its adapters if it has any, so that nothing would be trained: load it without model.Frozen, or add adapters (a decoder whose adapters were merged is saved and loaded again)")
+	}
 	return checkTraining("PolicyConfig", c.Optimizer, c.MaxRows)
 }
 
@@ -70,14 +73,7 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 
 // newPolicy returns a policy without an optimiser.
 func newPolicy(c PolicyConfig) *Policy {
-	p := &Policy{LogProber: NewLogProber(c.Decoder, c.MaxRows), training: training{dir: c.Dir, params: c.Decoder.Params()}}
-	if l := c.Decoder.LoRA(); l != nil {
-		p.model, p.checkConfig = l, configIs(l.Config(), model.ReadLoRAConfig)
-		p.configFile, p.weightsFile = model.LoRAConfigFile, model.LoRAWeightsFile
-	} else {
-		p.model, p.checkConfig = c.Decoder, configIs(c.Decoder.Config(), model.ReadConfig)
-		p.configFile, p.weightsFile = model.ConfigFile, model.WeightsFile
-	}
+	p := &Policy{LogProber: NewLogProber(c.Decoder, c.MaxRows), training: decoderTraining(c.Decoder, c.Dir)}
 	p.failed = p.dropGradient
 	return p
 }
@@ -94,7 +90,7 @@ func (t *Policy) NewEngine(v sample.Vocab, c EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.version = t.version
+	e.version, e.trained = t.version, true
 	t.engines = append(t.engines, e)
 	return e, nil
 }

@@ -150,6 +150,31 @@ func TestInvalidPolicySettingsAreNamed(t *testing.T) {
 	}
 }
 
+// What is frozen cannot be trained: a policy of it is refused, as it is after its adapters
+// were merged, and a student of it computes but takes no optimiser step.
+func TestFrozenModelsAreNotTrained(t *testing.T) {
+	d := newDecoder(t, reference.New(), 1)
+	lora, err := d.AddLoRA(tinyLoRA, 2)
+	require.NoError(t, err)
+	policyOf(t, d, 0)
+	lora.Merge()
+	_, err = local.NewPolicy(local.PolicyConfig{Decoder: d})
+	require.ErrorContains(t, err, "local: PolicyConfig.Decoder is frozen, ")
+
+	dir := t.TempDir()
+	e, err := model.NewEncoder(reference.New(), tinyEncoder, 1)
+	require.NoError(t, err)
+	require.NoError(t, e.Save(dir))
+	e, err = model.LoadEncoder(reference.New(), dir, model.Frozen())
+	require.NoError(t, err)
+	s, err := local.NewStudent(local.StudentConfig{Encoder: e})
+	require.NoError(t, err)
+	logits(t, s, inputs, true)
+	require.NoError(t, s.Backward(t.Context(), slopes(len(inputs))))
+	_, err = s.OptimStep(t.Context(), rl.OptimOptions{LR: 1})
+	require.ErrorContains(t, err, "local: the model is frozen")
+}
+
 func TestAPolicyRefusesAStaticEngine(t *testing.T) {
 	_, err := newPolicy(t, reference.New(), 0).NewEngine(letters{}, local.EngineConfig{Static: true})
 	require.EqualError(t, err, "local: EngineConfig.Static is set, but the policy trains the decoder")

@@ -162,6 +162,37 @@ func TestLabelDecoderErrors(t *testing.T) {
 	require.ErrorContains(t, err, "an input has 2 tokens, want at least the marks")
 }
 
+// With adapters these alone are trained, saved and loaded.
+func TestLabelDecoderWithAdapters(t *testing.T) {
+	open := func() (*local.LabelDecoder, *model.LoRA) {
+		d := newDecoder(t, reference.New(), 5)
+		lora, err := d.AddLoRA(tinyLoRA, 6)
+		require.NoError(t, err)
+		return labelDecoder(t, d, 0), lora
+	}
+	outputs := func(s *local.LabelDecoder, train bool) [][]float64 {
+		dst := [][]float64{make([]float64, 7)}
+		require.NoError(t, s.Logits(t.Context(), [][]int32{{6, 7, 8, 9, 10}}, dst, train))
+		return dst
+	}
+	s, lora := open()
+	before := outputs(s, true)
+	require.NoError(t, s.Backward(t.Context(), [][]float64{{1, 0, 0, 0, 0, 0, 0}}))
+	_, err := s.OptimStep(t.Context(), rl.OptimOptions{LR: .1})
+	require.NoError(t, err)
+	after := outputs(s, false)
+	require.NotEqual(t, before, after)
+	ref, err := s.Save(t.Context(), "a")
+	require.NoError(t, err)
+	config, err := model.ReadLoRAConfig(ref)
+	require.NoError(t, err)
+	require.Equal(t, lora.Config(), config)
+
+	other, _ := open()
+	require.NoError(t, other.Load(t.Context(), ref))
+	require.Equal(t, after, outputs(other, false))
+}
+
 var lists = []distill.Query{
 	{Tokens: []int32{1, 2}, Documents: [][]int32{{1, 2, 3}, {4, 4, 4}}, Teacher: []float64{1, 0}},
 	{Tokens: []int32{5}, Documents: [][]int32{{6, 0, 1}, {5, 3}, {4}}, Teacher: []float64{0, 1, .5}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/lm/model"
@@ -51,6 +52,24 @@ func checkTraining(config string, o optim.Config, maxRows int) error {
 	return nil
 }
 
+// decoderTraining lacks its optimiser. Of a decoder with adapters these alone are saved.
+func decoderTraining(d *model.Decoder, dir string) training {
+	t := training{
+		model: d, checkConfig: configIs(d.Config(), model.ReadConfig),
+		configFile: model.ConfigFile, weightsFile: model.WeightsFile, params: d.Params(), dir: dir,
+	}
+	if l := d.LoRA(); l != nil {
+		t.model, t.checkConfig = l, configIs(l.Config(), model.ReadLoRAConfig)
+		t.configFile, t.weightsFile = model.LoRAConfigFile, model.LoRAWeightsFile
+	}
+	return t
+}
+
+// trained reports whether some parameter has a gradient.
+func trained(params []*tensor.Param) bool {
+	return slices.ContainsFunc(params, func(p *tensor.Param) bool { return p.Grad != nil })
+}
+
 // start makes the optimiser of params, which include model's, with cleared
 // gradients. The zero Config means the default.
 func (t *training) start(params []*tensor.Param, o optim.Config) (err error) {
@@ -82,8 +101,12 @@ func (t *training) Version() int64 { return t.version }
 
 // OptimStep takes an optimiser step with the accumulated gradient and clears it. If
 // the gradient is not finite it is dropped, and weights and version stay. The
-// gradient is also cleared after an error.
+// gradient is also cleared after an error. A model that is frozen as a whole is one:
+// nothing would be trained.
 func (t *training) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
+	if !trained(t.params) {
+		return rl.OptimInfo{}, errors.New("local: the model is frozen, so that nothing would be trained: load it without model.Frozen")
+	}
 	if err := ctx.Err(); err != nil {
 		t.dropGradient()
 		return rl.OptimInfo{}, err

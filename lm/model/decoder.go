@@ -314,16 +314,24 @@ func (d *Decoder) Clone() *Decoder {
 
 // CopyFrom sets the parameters to those of src, a decoder of the same
 // configuration on the same backend. It panics if either has adapters, or if d
-// is packed.
+// is packed or a LoRA.Base.
 func (d *Decoder) CopyFrom(src *Decoder) {
 	d.mustBePlain("CopyFrom")
 	src.mustBePlain("CopyFrom")
 	d.mustBeUnpacked("CopyFrom")
+	d.mustOwnWeights("CopyFrom")
 	if d.cfg != src.cfg {
 		panic("model: CopyFrom a decoder of another configuration")
 	}
 	for i, p := range d.params {
 		d.b.Copy(p.Value, src.params[i].Value)
+	}
+}
+
+// mustOwnWeights panics if the decoder's weights are another's, which would change too.
+func (d *Decoder) mustOwnWeights(what string) {
+	if d.shared {
+		panic("model: " + what + " would change the weights of the decoder that this one is the base of (LoRA.Base)")
 	}
 }
 

@@ -28,8 +28,9 @@ type ExportOptions struct {
 	ShardBytes int64
 	// Generation, if not nil, is written to generation_config.json, and its
 	// special tokens to config.json too; a nil EOS means the decoder's
-	// (Decoder.EOS). Without it config.json gets the decoder's EOS, and else says of
-	// special tokens what it said where the model was loaded.
+	// (Decoder.EOS). Without it config.json gets the decoder's EOS, and so does a
+	// generation_config.json that is there already and has others; else config.json says
+	// of special tokens what it said where the model was loaded.
 	Generation *Generation
 	// TokenizerFrom is a directory whose tokenizer files are copied unchanged;
 	// empty means none. It must have at least one. If it is of sentence-transformers,
@@ -60,6 +61,11 @@ func (d *Decoder) Export(dir string, o ExportOptions) error {
 	if g := o.Generation; g != nil && g.EOS == nil {
 		whole := *g
 		whole.EOS, o.Generation = d.EOS(), &whole
+	}
+	if o.Generation == nil {
+		if err := d.replaceEnds(dir); err != nil {
+			return err
+		}
 	}
 	h := decoderConfig(d.cfg)
 	d.origin.writeTokens(&h.hfShape, o.Generation)
@@ -194,22 +200,43 @@ func export(dir string, b tensor.Backend, params []*tensor.Param, config any, sh
 }
 
 // writeWeights writes params in one file, or in several with an index, and then
-// removes an old file of the other kind.
+// removes those of an earlier export that are no part of it.
 func writeWeights(dir string, b tensor.Backend, params []*tensor.Param, o ExportOptions) error {
 	shards := divide(params, o)
-	stale := IndexFile
+	stale, parts := IndexFile, 0
 	if len(shards) == 1 {
 		if err := writeParams(b, params, filepath.Join(dir, WeightsFile), o.DType); err != nil {
 			return err
 		}
 	} else {
-		stale = WeightsFile
+		stale, parts = WeightsFile, len(shards)
 		if err := writeShards(dir, b, shards, o.DType); err != nil {
 			return err
 		}
 	}
 	if err := os.Remove(filepath.Join(dir, stale)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("model: %w", err)
+	}
+	return removeShards(dir, parts)
+}
+
+// shardName is the name of part i of n, from 1 on.
+func shardName(i, n int) string { return fmt.Sprintf("model-%05d-of-%05d.safetensors", i, n) }
+
+// removeShards removes the parts of exports with another number of parts.
+func removeShards(dir string, parts int) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
+	for _, e := range entries {
+		var i, n int
+		if _, err := fmt.Sscanf(e.Name(), "model-%d-of-%d.safetensors", &i, &n); err != nil || n == parts || e.Name() != shardName(i, n) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("model: %w", err)
+		}
 	}
 	return nil
 }
@@ -243,7 +270,7 @@ func writeShards(dir string, b tensor.Backend, shards [][]*tensor.Param, dtype s
 	}
 	index.Files = map[string]string{}
 	for i, params := range shards {
-		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(shards))
+		name := shardName(i+1, len(shards))
 		if err := writeParams(b, params, filepath.Join(dir, name), dtype); err != nil {
 			return err
 		}

@@ -122,6 +122,27 @@ func TestExportReplacesTheOtherKindOfWeights(t *testing.T) {
 	}
 }
 
+// Programs that take all weights of a folder (vLLM without an index) must not find those of
+// an earlier export.
+func TestExportRemovesOldShards(t *testing.T) {
+	d := newDecoder(t, reference.New(), tiny)
+	dir := t.TempDir()
+	other := filepath.Join(dir, "model-draft-of-00004.safetensors")
+	require.NoError(t, os.WriteFile(other, nil, 0o666))
+	for _, c := range []struct {
+		bytes int64
+		want  int
+	}{{5000, 4}, {12000, 2}, {0, 0}} {
+		require.NoError(t, d.Export(dir, model.ExportOptions{ShardBytes: c.bytes}))
+		shards, err := filepath.Glob(filepath.Join(dir, "model-0*"))
+		require.NoError(t, err)
+		require.Len(t, shards, c.want)
+		_, err = model.LoadDecoder(reference.New(), dir)
+		require.NoError(t, err)
+	}
+	require.FileExists(t, other)
+}
+
 func TestExportCopiesTheTokenizer(t *testing.T) {
 	d := newDecoder(t, reference.New(), tiny)
 	from, dir := t.TempDir(), t.TempDir()
@@ -232,6 +253,35 @@ func TestEndTokensAreSaved(t *testing.T) {
 	require.Equal(t, []int32{1}, ends(loaded.Save))
 	require.NoError(t, loaded.SetEOS())
 	require.Empty(t, ends(loaded.Save))
+}
+
+// A generation_config.json that the folder has already does not bring back other tokens.
+func TestEndTokensAreSavedBesideOtherSettings(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, model.GenerationFile)
+	d := newDecoder(t, reference.New(), tiny)
+	require.NoError(t, d.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: model.TokenIDs{3}}}))
+	require.NoError(t, os.WriteFile(path, []byte(`{"eos_token_id": [3, 4], "temperature": 0.6, "num_beams": 4}`), 0o666))
+	for _, c := range []struct {
+		ends []int32
+		text string
+	}{
+		{[]int32{3, 4}, `{"eos_token_id": [3, 4], "temperature": 0.6, "num_beams": 4}`},
+		{[]int32{2, 5}, `{"eos_token_id": [2, 5], "temperature": 0.6, "num_beams": 4}`},
+		{nil, `{"temperature": 0.6, "num_beams": 4}`},
+		{[]int32{1}, `{"temperature": 0.6, "num_beams": 4}`}, // config.json says it
+	} {
+		d, err := model.LoadDecoder(reference.New(), dir)
+		require.NoError(t, err)
+		require.NoError(t, d.SetEOS(c.ends...))
+		require.NoError(t, d.Save(dir))
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.JSONEq(t, c.text, string(text))
+		d, err = model.LoadDecoder(reference.New(), dir)
+		require.NoError(t, err)
+		require.Equal(t, c.ends, d.EOS())
+	}
 }
 
 // All options that transformers 4 wrote with their defaults, and others that

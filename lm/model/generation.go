@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 )
 
 // GenerationFile is the name of the file with a checkpoint's generation
@@ -158,6 +159,27 @@ func readEnds(dir string) (TokenIDs, error) {
 		return ends, nil
 	}
 	return nil, nil
+}
+
+// replaceEnds makes eos_token_id of the generation_config.json that a directory has, if it
+// has one, what the decoder ends at: it counts before that of config.json.
+func (d *Decoder) replaceEnds(dir string) error {
+	path, fields, err := readFields(dir, GenerationFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	const name = "eos_token_id"
+	var ends TokenIDs
+	if fields[name] == nil || json.Unmarshal(fields[name], &ends) == nil && slices.Equal(ends, d.origin.ends) {
+		return nil
+	}
+	if fields[name] = raw(d.origin.ends); len(d.origin.ends) == 0 {
+		delete(fields, name)
+	}
+	return writeJSON(path, fields)
 }
 
 // specialTokens returns the special tokens among the fields of a config.json.

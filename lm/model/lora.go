@@ -47,6 +47,10 @@ func (d *Decoder) AddLoRA(c LoRAConfig, seed uint64) (*LoRA, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	c, err := c.asRead()
+	if err != nil {
+		return nil, err
+	}
 	plan, err := d.plan(c)
 	if err != nil {
 		return nil, err
@@ -223,7 +227,8 @@ func (p *loraPlan) make(m *maker) (adapters []*adapter, copies []*tensor.Param) 
 	return adapters, copies
 }
 
-// Config returns the adapters' configuration.
+// Config returns the adapters' configuration in the form in which ReadLoRAConfig reads
+// it from what Save writes.
 func (l *LoRA) Config() LoRAConfig { return l.cfg }
 
 // Backend returns the decoder's backend.
@@ -251,12 +256,13 @@ func (l *LoRA) Save(dir string) error {
 // themselves; then it frees them. The decoder is then a plain, frozen one that
 // computes the same up to float rounding. If its output projection was tied to
 // the embedding and one of the two was trained, they are no longer tied. It
-// panics if the decoder is packed.
+// panics if the decoder is packed, or a LoRA.Base: its weights are another decoder's.
 func (l *LoRA) Merge() {
 	d := l.d
 	if d.head.Out.packed != nil {
 		panic("model: LoRA.Merge into a decoder that is packed")
 	}
+	d.mustOwnWeights("LoRA.Merge")
 	for _, t := range l.targets {
 		a := t.LoRA
 		d.b.MatMul(tensor.OpN, tensor.OpN, a.out(), a.in(), a.rank(), a.Scale, a.B.Value, a.A.Value, 1, t.W.Value)

@@ -261,6 +261,14 @@ func TestADecoderWithAdaptersIsNotTakenForAPlainOne(t *testing.T) {
 		require.Nil(t, p.Grad, p.Name)
 	}
 	require.NotEmpty(t, logProbs(t, d))
+
+	// The base may have adapters of its own, but its weights are the decoder's.
+	base := lora.Base()
+	require.Panics(t, func() { base.CopyFrom(plain) })
+	others, err := base.AddLoRA(adapters, 2)
+	require.NoError(t, err)
+	require.PanicsWithValue(t, "model: LoRA.Merge would change the weights of the decoder that this one is the base of (LoRA.Base)", others.Merge)
+	base.Free()
 	d.Free()
 
 	for want, change := range map[string]func(c *model.LoRAConfig){

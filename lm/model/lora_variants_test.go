@@ -183,6 +183,30 @@ func TestNewAdaptersMaySelect(t *testing.T) {
 	require.ErrorContains(t, err, "match timeout")
 }
 
+// However Select is laid out, new adapters have the configuration that is read from what
+// they save, so that a checkpoint of them can be loaded.
+func TestNewAdaptersAreConfiguredAsTheyAreSaved(t *testing.T) {
+	for text, want := range map[string]model.LoRAConfig{
+		`{"target_modules": ["v_proj", "q_proj"]}`: {Targets: model.QProj | model.VProj},
+		`{"target_modules": "all-linear"}`:         {Targets: model.AllProjections},
+		`{ "target_modules": ".*[<]?q_proj" }`:     {Select: `{"target_modules":".*[\u003c]?q_proj"}`},
+		`{"modules_to_save": ["lm_head"], "target_modules": ["layers.0.mlp.up_proj"], "rank_pattern": {}, "exclude_modules": null}`: {
+			Select: `{"target_modules":["layers.0.mlp.up_proj"],"modules_to_save":["lm_head"]}`,
+		},
+	} {
+		want.Rank, want.Alpha, want.Base = 2, 4, "a/b"
+		d := newDecoder(t, reference.New(), tiny)
+		lora, err := d.AddLoRA(model.LoRAConfig{Rank: 2, Alpha: 4, Select: text, Base: "a/b"}, 1)
+		require.NoError(t, err)
+		require.Equal(t, want, lora.Config())
+		dir := t.TempDir()
+		require.NoError(t, lora.Save(dir))
+		read, err := model.ReadLoRAConfig(dir)
+		require.NoError(t, err)
+		require.Equal(t, want, read)
+	}
+}
+
 // The adapters that PEFT made for all linear layers of a published case.
 func TestSharedAdaptersOfAllLinearLayers(t *testing.T) {
 	dir := "../../../shared/cases/files/peft-all-linear"

@@ -162,6 +162,17 @@ func (c LoRAConfig) peft() *peftConfig {
 	return p
 }
 
+// asRead returns c, which is valid, in the one form that ReadLoRAConfig has for it, however
+// Select was laid out: without settings that are off, and with Targets in place of
+// target_modules that it can express.
+func (c LoRAConfig) asRead() (LoRAConfig, error) {
+	text, err := json.Marshal(c.peft())
+	if err != nil {
+		return LoRAConfig{}, fmt.Errorf("model: LoRAConfig: %w", err)
+	}
+	return parseLoRAConfig(text)
+}
+
 // ReadLoRAConfig reads the configuration of adapters that LoRA.Save or PEFT
 // saved into a directory. A setting that this package does not know is an error
 // that names it, unless it is off. lora_dropout may have any value: it matters
