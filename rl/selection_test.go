@@ -47,8 +47,8 @@ func TestReject(t *testing.T) {
 		rejected float64
 	}{
 		{objective.UnitToken, rl.Batching{}, 16. / 64},
-		{objective.UnitMax, rl.Batching{}, 32. / 64},
-		{objective.UnitMax, rl.Batching{MiniBatches: 2, Epochs: 2}, 32. / 64},
+		{objective.UnitWorst, rl.Batching{}, 32. / 64},
+		{objective.UnitWorst, rl.Batching{MiniBatches: 2, Epochs: 2}, 32. / 64},
 	} {
 		cfg, p := setup()
 		cfg.Engine = off(p, 0.5)

@@ -19,13 +19,14 @@ const (
 	UnitMean
 	// UnitSum: a sequence, by the sum over its tokens.
 	UnitSum
-	// UnitMax: a sequence, by its largest estimate.
-	UnitMax
+	// UnitWorst: a sequence, by its worst token: it is rejected if any token by
+	// itself would be.
+	UnitWorst
 )
 
-var unitNames = []string{UnitToken: "token", UnitMean: "mean", UnitSum: "sum", UnitMax: "max"}
+var unitNames = []string{UnitToken: "token", UnitMean: "mean", UnitSum: "sum", UnitWorst: "worst"}
 
-// String returns "token", "mean", "sum" or "max".
+// String returns "token", "mean", "sum" or "worst".
 func (u Unit) String() string { return settings.EnumString(unitNames, u) }
 
 // MarshalText returns the same; an invalid value is an error.
@@ -117,7 +118,6 @@ func (l Layout) Reject(old, rollout [][]float64, by ...Rejection) (include [][]b
 // included tokens are in.
 func (r Rejection) reject(accepted, in []bool, old, rollout []float64) {
 	var sum, n float64
-	most := math.Inf(-1)
 	for t := range in {
 		if !in[t] {
 			continue
@@ -126,15 +126,16 @@ func (r Rejection) reject(accepted, in []bool, old, rollout []float64) {
 		k, _ := r.Estimator.at(d, math.Exp(-d))
 		sum += k
 		n++
-		most = max(most, k)
-		if r.Unit == UnitToken && !r.accepts(k) {
+		switch {
+		case r.accepts(k):
+		case r.Unit == UnitToken:
 			accepted[t] = false
+		case r.Unit == UnitWorst:
+			clear(accepted)
+			return
 		}
 	}
-	if r.Unit == UnitToken || n == 0 {
-		return
-	}
-	if !r.accepts([...]float64{UnitMean: sum / n, UnitSum: sum, UnitMax: most}[r.Unit]) {
+	if r.Unit == UnitSum && !r.accepts(sum) || r.Unit == UnitMean && n > 0 && !r.accepts(sum/n) {
 		clear(accepted)
 	}
 }

@@ -44,8 +44,9 @@ func TestReject(t *testing.T) {
 		{"the means are -1/6 and -1/16", []objective.Rejection{k1(objective.UnitMean, -.1, 1)}, second},
 		{"the means of k2 are .625/3 and .0390625/2", []objective.Rejection{up(objective.K2, objective.UnitMean, .2)}, second},
 		{"nothing is left", []objective.Rejection{up(objective.K2, objective.UnitMean, .0195)}, none},
-		{"the largest of k3 is that of -1", []objective.Rejection{up(objective.K3, objective.UnitMax, math.E-2)}, all},
-		{"the largest is too large", []objective.Rejection{up(objective.K3, objective.UnitMax, (math.E-2)*below)}, second},
+		{"the worst by k3 is that of -1", []objective.Rejection{up(objective.K3, objective.UnitWorst, math.E-2)}, all},
+		{"the worst is too large", []objective.Rejection{up(objective.K3, objective.UnitWorst, (math.E-2)*below)}, second},
+		{"both bounds of k1 are of every token", []objective.Rejection{k1(objective.UnitWorst, -.3, .5)}, second},
 		{"each sees all tokens", []objective.Rejection{k1(objective.UnitToken, -.75, 1), k1(objective.UnitSum, -.375, 1)}, second},
 		{"in any order", []objective.Rejection{k1(objective.UnitSum, -.5, .1), k1(objective.UnitToken, -.2, 1)}, [][]bool{{true, false, false, true}, {false, true}}},
 		{"no rejection", nil, all},
@@ -78,14 +79,14 @@ func TestRejectNamesWhatItCannotRead(t *testing.T) {
 		assert.EqualError(t, err, want)
 	}
 	for want, r := range map[string]objective.Rejection{
-		"objective: Rejection.Estimator is objective.KLEstimator(0)":               {Max: 1},
-		"objective: Rejection.Unit is objective.Unit(4), want token, mean, sum":    {Estimator: objective.K2, Unit: 4, Max: 1},
-		"objective: Rejection.Max is 0, want a positive number":                    {Estimator: objective.K2},
-		"objective: Rejection.Max is NaN":                                          {Estimator: objective.K2, Max: excluded},
-		"objective: Rejection.Min is 0, want a negative number of nats for k1":     {Estimator: objective.K1, Max: 1},
-		"objective: Rejection.Min is NaN, want a negative number of nats for k1":   {Estimator: objective.K1, Min: excluded, Max: 1},
-		"objective: Rejection.Min is -1, want 0 for k3, which is never negative":   {Estimator: objective.K3, Min: -1, Max: 1},
-		"objective: Rejection.Min is 0.1, want 0 for abs, which is never negative": {Estimator: objective.KAbs, Min: .1, Max: 1},
+		"objective: Rejection.Estimator is objective.KLEstimator(0)":                     {Max: 1},
+		"objective: Rejection.Unit is objective.Unit(4), want token, mean, sum or worst": {Estimator: objective.K2, Unit: 4, Max: 1},
+		"objective: Rejection.Max is 0, want a positive number":                          {Estimator: objective.K2},
+		"objective: Rejection.Max is NaN":                                                {Estimator: objective.K2, Max: excluded},
+		"objective: Rejection.Min is 0, want a negative number of nats for k1":           {Estimator: objective.K1, Max: 1},
+		"objective: Rejection.Min is NaN, want a negative number of nats for k1":         {Estimator: objective.K1, Min: excluded, Max: 1},
+		"objective: Rejection.Min is -1, want 0 for k3, which is never negative":         {Estimator: objective.K3, Min: -1, Max: 1},
+		"objective: Rejection.Min is 0.1, want 0 for abs, which is never negative":       {Estimator: objective.KAbs, Min: .1, Max: 1},
 	} {
 		assert.ErrorContains(t, r.Validate(), want)
 		_, _, err := included.Reject(oldLogP, sampled, r)
@@ -94,7 +95,7 @@ func TestRejectNamesWhatItCannotRead(t *testing.T) {
 }
 
 func TestUnitTexts(t *testing.T) {
-	for u, name := range map[objective.Unit]string{objective.UnitToken: "token", objective.UnitMean: "mean", objective.UnitSum: "sum", objective.UnitMax: "max"} {
+	for u, name := range map[objective.Unit]string{objective.UnitToken: "token", objective.UnitMean: "mean", objective.UnitSum: "sum", objective.UnitWorst: "worst"} {
 		text, err := u.MarshalText()
 		require.NoError(t, err)
 		assert.Equal(t, name, string(text))
@@ -107,7 +108,7 @@ func TestUnitTexts(t *testing.T) {
 
 // What is rejected leaves the denominators, what a gate takes out does not.
 func TestRejectedTokensLeaveTheDenominators(t *testing.T) {
-	include, _, err := included.Reject(oldLogP, sampled, objective.Rejection{Estimator: objective.K2, Unit: objective.UnitMax, Max: .25})
+	include, _, err := included.Reject(oldLogP, sampled, objective.Rejection{Estimator: objective.K2, Unit: objective.UnitWorst, Max: .25})
 	require.NoError(t, err)
 	for _, c := range []struct {
 		agg  objective.Aggregation

@@ -220,7 +220,7 @@ def loss_vector(name, config, line, policy, aggregation="token_mean", masked="st
 def rejected(line, estimator, unit, low, high):
     """The line without the tokens whose divergence, d = rollout - old, is outside of the bounds."""
     k = {"k1": lambda d: d, "k2": lambda d: d * d / 2, "k3": lambda d: math.exp(-d) - 1 + d, "abs": abs}[estimator]
-    of = {"mean": lambda x: sum(x) / len(x), "sum": sum, "max": max}
+    of = {"mean": lambda x: sum(x) / len(x), "sum": sum, "worst": lambda x: next((v for v in x if not low <= v <= high), x[0])}
     mask = []
     for included, rollout, old in zip(line["mask"], line["rollout"], line["old"]):
         values = [k(r - o) if l else None for l, r, o in zip(included, rollout, old)]
@@ -344,7 +344,7 @@ def losses():
     apart = step(rollout=ROLLOUT, ref=REF, prompt=PROMPT)
     for estimator, unit, low, high in [
         ("k1", "token", -0.25, 0.07), ("k3", "token", 0, 0.006), ("k1", "mean", -0.04, 0.2), ("k1", "sum", -0.25, 0.125),
-        ("k2", "mean", 0, 0.01), ("k3", "max", 0, 0.05), ("abs", "sum", 0, 0.25),
+        ("k2", "mean", 0, 0.01), ("k3", "worst", 0, 0.05), ("k1", "worst", -0.5, 0.0625), ("abs", "sum", 0, 0.25),
     ]:
         for aggregation, options in (("token_mean", {}), ("seq_mean_token_mean", {"count_empty": True}), ("prompt_mean", {})):
             loss_vector(
@@ -355,9 +355,9 @@ def losses():
                 },
                 apart, clip, aggregation, terms=[kl("k3", 0.1)], chosen=rejected(apart, estimator, unit, low, high), **options,
             )
-    both = rejected(rejected(apart, "k3", "max", 0, 0.05), "k1", "token", -0.25, 0.07)
+    both = rejected(rejected(apart, "k3", "worst", 0, 0.05), "k1", "token", -0.25, 0.07)
     loss_vector(
-        "two rejections", {"policy": higher, "reject": [{"estimator": "k1", "min": -0.25, "max": 0.07}, {"estimator": "k3", "unit": "max", "max": 0.05}]},
+        "two rejections", {"policy": higher, "reject": [{"estimator": "k1", "min": -0.25, "max": 0.07}, {"estimator": "k3", "unit": "worst", "max": 0.05}]},
         apart, clip, chosen=both,
     )
     uncertain = step(entropy=ENTROPY, ref=REF, keep=KEEP)
