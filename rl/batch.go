@@ -119,7 +119,12 @@ func (b *Batch) Weigh(agg objective.Aggregation) error {
 	if err := agg.Validate(); err != nil {
 		return err
 	}
-	samples, l := b.layout()
+	var l objective.Layout
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			l.Include, l.Keep, l.Prompt = append(l.Include, s.include()), append(l.Keep, s.Keep), append(l.Prompt, s.Prompt)
+		}
+	}
 	loss, kl, err := agg.Weigh(l)
 	if err != nil {
 		return err
@@ -129,47 +134,39 @@ func (b *Batch) Weigh(agg objective.Aggregation) error {
 		if s.Excluded {
 			s.Weight = make([]float64, len(s.Tokens))
 			s.KLWeight = s.Weight
+			continue
 		}
-	}
-	for i, s := range samples {
-		s.Weight, s.KLWeight = loss[i], kl[i]
+		s.Weight, s.KLWeight = loss[0], kl[0]
+		loss, kl = loss[1:], kl[1:]
 	}
 	return nil
 }
 
-// layout returns the samples that are not excluded, and their masks.
-func (b *Batch) layout() ([]*Sample, objective.Layout) {
-	var samples []*Sample
-	var l objective.Layout
-	for i := range b.Samples {
-		s := &b.Samples[i]
-		if s.Excluded {
-			continue
-		}
-		include := s.Include
-		if include == nil {
-			include = make([]bool, len(s.Tokens))
-			for t := range include {
-				include[t] = true
-			}
-		}
-		samples = append(samples, s)
-		l.Include, l.Keep, l.Prompt = append(l.Include, include), append(l.Keep, s.Keep), append(l.Prompt, s.Prompt)
+// include returns Include, made if it is nil.
+func (s *Sample) include() []bool {
+	if s.Include != nil {
+		return s.Include
 	}
-	return samples, l
+	include := make([]bool, len(s.Tokens))
+	for t := range include {
+		include[t] = true
+	}
+	return include
 }
 
 // Reject excludes what the rejections do not accept (objective.Layout.Reject) and returns
 // how many tokens of how many that are. It reads Old, the log-probs of the policy before
 // the update (FillOld), and Rollout. Weigh comes after it.
 func (b *Batch) Reject(by ...objective.Rejection) (objective.Sum, error) {
-	samples, l := b.layout()
-	include, rejected, err := l.Reject(rows(samples, func(s *Sample) []float64 { return s.Old }), rows(samples, func(s *Sample) []float64 { return s.Rollout }), by...)
+	l := b.layout()
+	include, rejected, err := l.Reject(b.rows(func(s *Sample) []float64 { return s.Old }), b.rows(func(s *Sample) []float64 { return s.Rollout }), by...)
 	if err != nil {
 		return objective.Sum{}, err
 	}
-	for i, s := range samples {
-		s.Include = include[i]
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			s.Include = include[i]
+		}
 	}
 	return rejected, nil
 }
@@ -178,23 +175,39 @@ func (b *Batch) Reject(by ...objective.Rejection) (objective.Sum, error) {
 // (objective.Layout.TopEntropy) and returns the threshold. It reads Entropy, that of the
 // policy before the update (FillEntropy). Weigh comes after it.
 func (b *Batch) MaskLowEntropy(share float64) (threshold float64, err error) {
-	samples, l := b.layout()
-	keep, threshold, err := l.TopEntropy(rows(samples, func(s *Sample) []float64 { return s.Entropy }), share)
+	l := b.layout()
+	keep, threshold, err := l.TopEntropy(b.rows(func(s *Sample) []float64 { return s.Entropy }), share)
 	if err != nil {
 		return 0, err
 	}
-	for i, s := range samples {
-		s.Keep = keep[i]
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			s.Keep = keep[i]
+		}
 	}
 	return threshold, nil
 }
 
-func rows(samples []*Sample, of func(*Sample) []float64) [][]float64 {
-	out := make([][]float64, len(samples))
-	for i, s := range samples {
-		out[i] = of(s)
+// layout returns the masks of all samples. Excluded ones have no tokens in it.
+func (b *Batch) layout() objective.Layout {
+	l := objective.Layout{Include: make([][]bool, len(b.Samples)), Keep: make([][]bool, len(b.Samples))}
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			l.Include[i], l.Keep[i] = s.include(), s.Keep
+		}
 	}
-	return out
+	return l
+}
+
+// rows returns the samples' numbers in the shape of layout.
+func (b *Batch) rows(of func(*Sample) []float64) [][]float64 {
+	rows := make([][]float64, len(b.Samples))
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			rows[i] = of(s)
+		}
+	}
+	return rows
 }
 
 // Demonstration is a completion to imitate. Tokens ends with the end-of-text token if

@@ -132,19 +132,19 @@ func TestTopEntropy(t *testing.T) {
 func TestTopEntropyAndStepCredit(t *testing.T) {
 	keep := []bool{true, false, true, true}
 	b := &rl.Batch{Prompts: [][]int32{{0}}, Samples: []rl.Sample{
-		{Tokens: []int32{1, 2, 3, 4}, Sequence: objective.Sequence{Keep: keep, Entropy: []float64{.1, .9, .8, .7}}},
 		{Tokens: []int32{1}, Excluded: true}, // has no entropy, and needs none
+		{Tokens: []int32{1, 2, 3, 4}, Sequence: objective.Sequence{Keep: keep, Entropy: []float64{.1, .9, .8, .7}}},
 	}}
 	threshold, err := b.MaskLowEntropy(.5)
 	require.NoError(t, err)
 	require.InDelta(t, .75, threshold, 1e-15)
-	require.Equal(t, []bool{false, false, true, false}, b.Samples[0].Keep)
+	require.Equal(t, []bool{false, false, true, false}, b.Samples[1].Keep)
 	require.Equal(t, []bool{true, false, true, true}, keep)
-	b.Samples[0].Entropy = nil
+	b.Samples[1].Entropy = nil
 	_, err = b.MaskLowEntropy(.5)
-	require.EqualError(t, err, "objective: sequence 0: 0 entropies, want 4 as in Layout.Include")
+	require.EqualError(t, err, "objective: sequence 1: 0 entropies, want 4 as in Layout.Include")
 	_, err = b.Reject(objective.Rejection{Estimator: objective.K3, Max: 1})
-	require.EqualError(t, err, "objective: sequence 0: 0 old log-probs, want 4 as in Layout.Include")
+	require.EqualError(t, err, "objective: sequence 1: 0 old log-probs, want 4 as in Layout.Include")
 }
 
 // The bonus acts after a step whose entropy is below the target, and a run continues
