@@ -17,9 +17,10 @@ type Sample struct {
 	// Excluded samples are not trained on and are in no denominator: Weigh gives
 	// their tokens the weight 0.
 	Excluded bool
-	// Emptied samples are not trained on either, but an aggregation that counts
-	// sequences without tokens (CountEmpty, PerSequence) counts them.
-	Emptied bool
+	// Include is false for tokens that are not trained on and in no denominator; nil =
+	// none. A sample of such tokens alone is not trained on either, but an aggregation
+	// that counts sequences without tokens (CountEmpty, PerSequence) counts it.
+	Include []bool
 	// Sequence holds the numbers per token, one for each of Tokens.
 	objective.Sequence
 }
@@ -117,24 +118,18 @@ func (b *Batch) split(parts int) (out []*Batch, places [][]int) {
 }
 
 // Weigh fixes the weight of every token for one optimiser step on the whole
-// batch: Weight in the loss, KLWeight in regularisers. Excluded samples weigh 0,
-// masked tokens (Keep false) what agg says. The error is objective.ErrNoTokens if
-// nothing is left to train on.
+// batch: Weight in the loss, KLWeight in regularisers. Excluded samples and tokens
+// (Include false) weigh 0, masked tokens (Keep false) what agg says. The error is
+// objective.ErrNoTokens if nothing is left to train on.
 func (b *Batch) Weigh(agg objective.Aggregation) error {
 	if err := agg.Validate(); err != nil {
 		return err
 	}
 	var l objective.Layout
 	for i := range b.Samples {
-		s := &b.Samples[i]
-		if s.Excluded {
-			continue
+		if s := &b.Samples[i]; !s.Excluded {
+			l.Include, l.Keep, l.Prompt = append(l.Include, s.include()), append(l.Keep, s.Keep), append(l.Prompt, s.Prompt)
 		}
-		include := make([]bool, len(s.Tokens))
-		for t := range include {
-			include[t] = !s.Emptied
-		}
-		l.Include, l.Keep, l.Prompt = append(l.Include, include), append(l.Keep, s.Keep), append(l.Prompt, s.Prompt)
 	}
 	loss, kl, err := agg.Weigh(l)
 	if err != nil {
@@ -151,6 +146,74 @@ func (b *Batch) Weigh(agg objective.Aggregation) error {
 		loss, kl = loss[1:], kl[1:]
 	}
 	return nil
+}
+
+// include returns Include, made if it is nil.
+func (s *Sample) include() []bool {
+	if s.Include != nil {
+		return s.Include
+	}
+	include := make([]bool, len(s.Tokens))
+	for t := range include {
+		include[t] = true
+	}
+	return include
+}
+
+// Reject excludes what the rejections do not accept (objective.Layout.Reject) and returns
+// how many tokens of how many that are. It reads Old, the log-probs of the policy before
+// the update (FillOld), and Rollout. Weigh comes after it.
+func (b *Batch) Reject(by ...objective.Rejection) (objective.Sum, error) {
+	l := b.layout()
+	include, rejected, err := l.Reject(b.rows(func(s *Sample) []float64 { return s.Old }), b.rows(func(s *Sample) []float64 { return s.Rollout }), by...)
+	if err != nil {
+		return objective.Sum{}, err
+	}
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			s.Include = include[i]
+		}
+	}
+	return rejected, nil
+}
+
+// MaskLowEntropy masks all tokens but the share of them with the highest entropy
+// (objective.Layout.TopEntropy) and returns the threshold. It reads Entropy, that of the
+// policy before the update (FillEntropy). Weigh comes after it.
+func (b *Batch) MaskLowEntropy(share float64) (threshold float64, err error) {
+	l := b.layout()
+	keep, threshold, err := l.TopEntropy(b.rows(func(s *Sample) []float64 { return s.Entropy }), share)
+	if err != nil {
+		return 0, err
+	}
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			s.Keep = keep[i]
+		}
+	}
+	return threshold, nil
+}
+
+// layout returns the masks of all samples. Excluded ones have no tokens in it.
+func (b *Batch) layout() objective.Layout {
+	l := objective.Layout{Include: make([][]bool, len(b.Samples)), Keep: make([][]bool, len(b.Samples))}
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			l.Include[i], l.Keep[i] = s.include(), s.Keep
+		}
+	}
+	return l
+}
+
+// rows returns the samples' numbers in the shape of layout.
+func (b *Batch) rows(of func(*Sample) []float64) [][]float64 {
+	rows := make([][]float64, len(b.Samples))
+	for i := range b.Samples {
+		if s := &b.Samples[i]; !s.Excluded {
+			rows[i] = of(s)
+		}
+	}
+	return rows
 }
 
 // Demonstration is a completion to imitate. Tokens ends with the end-of-text token if
@@ -217,6 +280,27 @@ func (b *Batch) FillOld(ctx context.Context, p LogProber) error {
 func (b *Batch) FillRef(ctx context.Context, p LogProber) error {
 	return b.fill(ctx, p, func(s *Sample) *[]float64 { return &s.Ref })
 }
+
+// FillEntropy sets every sample's Entropy to those of p, in accumulate (at least 1) passes
+// of ForwardBackward with an objective that is 0 and has no gradient.
+func (b *Batch) FillEntropy(ctx context.Context, p Policy, accumulate int) error {
+	b.Prepare(objective.InputEntropy) // so that parts and whole share Entropy
+	for _, part := range b.Split(accumulate) {
+		if _, _, err := p.ForwardBackward(ctx, part, measureEntropy{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureEntropy is the objective that reads entropies and is 0.
+type measureEntropy struct{}
+
+func (measureEntropy) Needs() objective.Inputs { return objective.InputEntropy }
+
+func (measureEntropy) Validate() error { return nil }
+
+func (measureEntropy) Eval(*objective.Sequence, objective.Metrics) (float64, error) { return 0, nil }
 
 // fill gives the samples new slices for the log-probs under p: the old ones may
 // be shared, Old with the engine's log-probs for example.

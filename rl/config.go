@@ -59,6 +59,9 @@ type Config struct {
 	// AdaptiveKL, if not nil, replaces RewardKL.Beta by its own, which it adapts
 	// after every training step. It is state: trainers must not share one.
 	AdaptiveKL *objective.AdaptiveKL
+	// AdaptiveEntropy, if not nil, adds an entropy bonus to Objective, whose coefficient
+	// it adapts after every optimiser step. It is state: trainers must not share one.
+	AdaptiveEntropy *objective.AdaptiveEntropy
 
 	Batching Batching
 	// Dynamic replaces dead groups by further sampling; the zero value is off.
@@ -82,6 +85,15 @@ type Config struct {
 	// ExcludeTruncated excludes completions that reached the length limit
 	// from the loss (overlong filtering, DAPO, arXiv:2503.14476).
 	ExcludeTruncated bool
+	// Reject, if not empty, excludes tokens or completions to which the policy, before
+	// the update, and the engine give too different log-probs: they are trained on by
+	// no term and count in no denominator. It takes a pass for the policy's log-probs
+	// even where a single update needs none.
+	Reject []objective.Rejection
+	// TopEntropy is the share of each mini-batch's tokens, those of the highest entropy,
+	// that carry the policy loss (objective.Layout.TopEntropy); the others are masked as
+	// by Credit. 0 = all. It takes a forward pass for the entropies.
+	TopEntropy float64
 	// ExcludeDeadKL omits the regularisers (KL, entropy) for the completions of
 	// dead groups, which then have no gradient unless step credit gives them an
 	// advantage. They stay in the denominators.
@@ -204,6 +216,18 @@ func (c *Config) validate() error {
 	if !(c.WarnUnscorable >= 0 && c.WarnUnscorable <= 1) {
 		errs = append(errs, fmt.Errorf("rl: Config.WarnUnscorable is %v, want 0 to 1", c.WarnUnscorable))
 	}
+	for i, r := range c.Reject {
+		add(fmt.Sprintf("Reject[%d]", i), r.Validate())
+	}
+	if len(c.Reject) > 0 && c.TrustRollout {
+		errs = append(errs, errors.New("rl: Config.Reject compares the policy's log-probs with the engine's, but Config.TrustRollout takes those for the policy's"))
+	}
+	if !(c.TopEntropy >= 0 && c.TopEntropy <= 1) {
+		errs = append(errs, fmt.Errorf("rl: Config.TopEntropy is %v, want a share of the tokens, such as 0.2, or 0 for all", c.TopEntropy))
+	}
+	if c.AdaptiveEntropy != nil {
+		add("AdaptiveEntropy", c.AdaptiveEntropy.Validate())
+	}
 	errs = append(errs, c.Batching.Validate(), c.Dynamic.Validate(), c.Async.Validate(), c.validateKL())
 	if (c.Eval != nil) != (c.EvalEvery > 0) {
 		errs = append(errs, errors.New("rl: Config.Eval and Config.EvalEvery need each other"))
@@ -280,6 +304,11 @@ func (c *Config) validateNeeds() error {
 	if err := supports(c.Policy, Required(needs)); err != nil {
 		return fmt.Errorf("rl: Config.Objective: %w", err)
 	}
+	if c.TopEntropy > 0 || c.AdaptiveEntropy != nil {
+		if err := supports(c.Policy, CapEntropy); err != nil {
+			return fmt.Errorf("rl: Config.TopEntropy or AdaptiveEntropy: %w", err)
+		}
+	}
 	if err := c.Teacher.validate(needs, c.Policy); err != nil {
 		return fmt.Errorf("rl: Config.%w", err)
 	}
@@ -302,6 +331,14 @@ func readsRollout(o objective.Objective) bool {
 		return slices.ContainsFunc(parts, readsRollout)
 	}
 	return o.Needs()&objective.InputRollout != 0 // of an objective of the caller's
+}
+
+// loss is the objective of the next optimiser step.
+func (c *Config) loss() objective.Objective {
+	if c.AdaptiveEntropy == nil {
+		return c.Objective
+	}
+	return objective.Terms{c.Objective, c.AdaptiveEntropy.Bonus()}
 }
 
 // named is how many of the problems that cannot be sampled an error names.

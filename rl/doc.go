@@ -20,7 +20,7 @@
 //
 //	r, err := rl.Collect(ctx, engine, problems, [2]uint64{seed, step})
 //	stats, err := r.Assign(estimator, credit)
-//	batch := r.Batch()
+//	batch := r.Batch() // then, if wanted, batch.Reject and batch.MaskLowEntropy
 //	err = batch.Weigh(aggregation)
 //	info, err := rl.Update(ctx, policy, batch, loss, 1, rl.OptimOptions{LR: 1e-6})
 //
@@ -97,7 +97,7 @@
 // share of right answers with a wrong step ([Trainer.Step] and [Summarize] list
 // all metrics). "objective/engine_mismatch" is the distance between the engine's
 // log-probs and the policy's; where it is not tiny, wrap the objective in
-// objective.Corrected.
+// objective.Corrected, or set Config.Reject.
 //
 // A reward that could not be judged is NaN, never 0. A completion without a usable
 // reward is unscorable: it is in no baseline, and its tokens are excluded, so it

@@ -18,6 +18,13 @@ type state struct {
 	Source []byte `json:"source"`
 	// Beta is AdaptiveKL's, if there is one.
 	Beta *float64 `json:"adaptive_kl_beta,omitempty"`
+	// Entropy is the changing part of AdaptiveEntropy, if there is one.
+	Entropy *entropyState `json:"adaptive_entropy,omitempty"`
+}
+
+type entropyState struct {
+	Coef float64 `json:"coef"`
+	On   bool    `json:"on"`
 }
 
 const stateFormat = 2
@@ -50,12 +57,15 @@ func (t *Trainer) Save(ctx context.Context, name string) ([]byte, error) {
 	if t.c.AdaptiveKL != nil {
 		s.Beta = &t.c.AdaptiveKL.Beta
 	}
+	if a := t.c.AdaptiveEntropy; a != nil {
+		s.Entropy = &entropyState{a.Coef, a.On}
+	}
 	return json.Marshal(s)
 }
 
 // Restore goes back to a state that Save returned. It is an error if the trainer has
 // another seed or problems than the one that was saved, or only one of the two has
-// AdaptiveKL: it would not be the same run.
+// AdaptiveKL or AdaptiveEntropy: it would not be the same run.
 //
 // After an error of the source or the policy Save refuses, because one of them may
 // have been restored and the other not.
@@ -80,6 +90,9 @@ func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 	if t.c.AdaptiveKL != nil {
 		t.c.AdaptiveKL.Beta = *s.Beta
 	}
+	if a := t.c.AdaptiveEntropy; a != nil {
+		a.Coef, a.On = s.Entropy.Coef, s.Entropy.On
+	}
 	return nil
 }
 
@@ -96,6 +109,12 @@ func (t *Trainer) checkState(s *state) error {
 		return fmt.Errorf("it has adaptive_kl_beta %v, but Config.AdaptiveKL is not set", *s.Beta)
 	case s.Beta != nil && !(*s.Beta > 0 && *s.Beta <= math.MaxFloat64):
 		return fmt.Errorf("adaptive_kl_beta is %v, want a positive number", *s.Beta)
+	case s.Entropy == nil && t.c.AdaptiveEntropy != nil:
+		return errors.New("it has no adaptive_entropy, but Config.AdaptiveEntropy is set")
+	case s.Entropy != nil && t.c.AdaptiveEntropy == nil:
+		return errors.New("it has adaptive_entropy, but Config.AdaptiveEntropy is not set")
+	case s.Entropy != nil && !(s.Entropy.Coef >= t.c.AdaptiveEntropy.Min && s.Entropy.Coef <= t.c.AdaptiveEntropy.Max):
+		return fmt.Errorf("adaptive_entropy.coef is %v, want %v to %v, as Config.AdaptiveEntropy says", s.Entropy.Coef, t.c.AdaptiveEntropy.Min, t.c.AdaptiveEntropy.Max)
 	}
 	return nil
 }

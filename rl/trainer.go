@@ -139,6 +139,11 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 //	                         token, before any update
 //	objective/engine_mismatch_over_01
 //	                         share of tokens where that is over 0.1
+//	objective/rejected       share of tokens that Config.Reject excluded
+//	objective/entropy_threshold
+//	                         entropy from which Config.TopEntropy keeps tokens
+//	objective/entropy_coef   of the bonus, with Config.AdaptiveEntropy: 0 where it
+//	                         was not needed
 //	reward_kl                divergence per token, with Config.RewardKL
 //	reward_kl/beta           its coefficient, with Config.AdaptiveKL
 //	dynamic/…                what dynamic sampling did (see DynamicSampling)
@@ -362,15 +367,19 @@ func (t *Trainer) publish(ctx context.Context) error {
 
 // update goes through the collection Epochs times in MiniBatches parts.
 func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
-	parts, err := t.minibatches(ctx, r)
+	chosen := objective.Metrics{}
+	parts, err := t.minibatches(ctx, r, chosen)
 	if err != nil {
 		return UpdateInfo{}, err
 	}
-	var total UpdateInfo
+	total := UpdateInfo{Metrics: chosen}
 	for epoch := range t.c.Batching.Epochs {
 		for i, b := range parts {
 			opt := OptimOptions{LR: t.c.LR.At(t.opt), MaxNorm: t.c.MaxNorm}
-			info, err := Update(ctx, t.c.Policy, b, t.c.Objective, t.c.Batching.Accumulate, opt)
+			info, err := Update(ctx, t.c.Policy, b, t.c.loss(), t.c.Batching.Accumulate, opt)
+			if err == nil {
+				err = t.adaptEntropy(info.Metrics)
+			}
 			if err != nil {
 				return UpdateInfo{}, fmt.Errorf("rl: optimiser step %d: %w", t.opt, err)
 			}
@@ -382,6 +391,17 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 		}
 	}
 	return total, nil
+}
+
+// adaptEntropy changes the coefficient of the entropy bonus after an optimiser step with
+// metrics m, to which it adds the one that the step had.
+func (t *Trainer) adaptEntropy(m objective.Metrics) error {
+	a := t.c.AdaptiveEntropy
+	if a == nil || m["entropy"].Count == 0 {
+		return nil
+	}
+	m.Add("entropy_coef", a.Bonus().Coef, 1)
+	return a.Update(m["entropy"].Mean())
 }
 
 // mismatch adds the engine_mismatch metrics to m. b is the first batch of a
@@ -407,8 +427,9 @@ func mismatch(b *Batch, m objective.Metrics) {
 
 // minibatches makes the batches, with weights fixed, and Old and Ref filled in
 // before the first update changes the policy. A batch without any token that
-// counts (all masked, excluded or failed) is left out.
-func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error) {
+// counts (all masked, excluded or failed) is left out. What chooses tokens adds its
+// metrics to m.
+func (t *Trainer) minibatches(ctx context.Context, r *Rollouts, m objective.Metrics) ([]*Batch, error) {
 	n, groups := t.c.Batching.MiniBatches, len(r.Groups)
 	parts := make([]*Batch, 0, n)
 	for p := range n {
@@ -425,8 +446,13 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 		}
 		if t.c.ExcludeTruncated {
 			sub.each(b, func(s *Sample, _ rollout.Group, c *rollout.Completion) {
-				s.Emptied = c.Finish == rollout.FinishLength
+				if c.Finish == rollout.FinishLength {
+					s.Include = make([]bool, len(s.Tokens))
+				}
 			})
+		}
+		if err := t.choose(ctx, b, m); err != nil {
+			return nil, err
 		}
 		switch err := b.Weigh(t.c.Aggregation); {
 		case errors.Is(err, objective.ErrNoTokens):
@@ -448,6 +474,32 @@ func (t *Trainer) minibatches(ctx context.Context, r *Rollouts) ([]*Batch, error
 		parts = append(parts, b)
 	}
 	return parts, nil
+}
+
+// choose takes tokens out of b: what Config.Reject does not accept, and what
+// Config.TopEntropy masks.
+func (t *Trainer) choose(ctx context.Context, b *Batch, m objective.Metrics) error {
+	if len(t.c.Reject) > 0 {
+		if err := b.fillMissing(ctx, t.c.Policy, nil); err != nil {
+			return fmt.Errorf("rl: log-probs for Config.Reject: %w", err)
+		}
+		rejected, err := b.Reject(t.c.Reject...)
+		if err != nil {
+			return fmt.Errorf("rl: Config.Reject: %w", err)
+		}
+		m.Add("rejected", rejected.Sum, rejected.Count)
+	}
+	if t.c.TopEntropy > 0 {
+		if err := b.FillEntropy(ctx, t.c.Policy, t.c.Batching.Accumulate); err != nil {
+			return fmt.Errorf("rl: entropies for Config.TopEntropy: %w", err)
+		}
+		threshold, err := b.MaskLowEntropy(t.c.TopEntropy)
+		if err != nil {
+			return fmt.Errorf("rl: Config.TopEntropy: %w", err)
+		}
+		m.Add("entropy_threshold", threshold, 1)
+	}
+	return nil
 }
 
 // each calls f with every sample of b, the batch of r, and its completion.

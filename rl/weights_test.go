@@ -64,9 +64,9 @@ func TestUnscorableCompletionsAreExcluded(t *testing.T) {
 }
 
 // A completion that is left out for its length counts where TRL counts it.
-func TestEmptiedSamplesCountAsSequences(t *testing.T) {
-	sample := func(emptied bool) rl.Sample { return rl.Sample{Tokens: []int32{1, 2}, Emptied: emptied} }
-	b := &rl.Batch{Prompts: [][]int32{{0}}, Samples: []rl.Sample{sample(false), sample(true)}}
+func TestEmptySamplesCountAsSequences(t *testing.T) {
+	sample := func(include []bool) rl.Sample { return rl.Sample{Tokens: []int32{1, 2}, Include: include} }
+	b := &rl.Batch{Prompts: [][]int32{{0}}, Samples: []rl.Sample{sample(nil), sample(make([]bool, 2))}}
 	for _, c := range []struct {
 		count bool
 		want  float64

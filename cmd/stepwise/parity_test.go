@@ -71,6 +71,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 	fields(preset.Preset{})
 	fields(parity.PaddedLength{})
 	fields(objective.RewardKL{})
+	fields(objective.Rejection{})
 	fields(advantage.Combine{})
 	fields(advantage.Whitening{})
 }
@@ -96,6 +97,9 @@ func TestBadSettings(t *testing.T) {
 		{"loss", `{"aggregation":{"kind":"constant"}}`, "aggregation.tokens is 0"},
 		{"loss", `{"aggregation":{"kind":"padded_length","masked":"left"}}`, `aggregation.masked: want stay, exclude or exclude_loss, got "left"`},
 		{"loss", `{"kl":{"beta":-1}}`, "kl.beta is -1"},
+		{"loss", `{"reject":[{"estimator":"k3","unit":"first","max":1}]}`, `reject[0].unit: want token, mean, sum or worst, got "first"`},
+		{"loss", `{"reject":[{"estimator":"k1","max":1}]}`, "reject[0].min is 0, want a negative number"},
+		{"loss", `{"top_entropy":-0.2}`, "top_entropy is -0.2, want a share of the tokens, or 0 for all"},
 		{"loss", `{"kl":null}`, "kl: want an object, got null"},
 		{"loss", `{`, "want one JSON value"},
 	} {

@@ -20,15 +20,15 @@ type Layout struct {
 	// Include is true for the tokens that are trained on at all, per
 	// sequence. All others are excluded.
 	Include [][]bool
-	// Keep is false for tokens that step credit masked; a nil slice, or a
-	// nil entry, means that it masked none.
+	// Keep is false for tokens that step credit or TopEntropy masked; a nil slice,
+	// or a nil entry, means that none is.
 	Keep [][]bool
 	// Prompt is the index of each sequence's prompt (its group). Only
 	// PromptMean reads it.
 	Prompt []int
 }
 
-// Masked is the treatment of an included token that step credit masked. Such a
+// Masked is the treatment of an included token that is masked (Layout.Keep). Such a
 // token never contributes to a policy loss; Masked decides where it is counted.
 type Masked uint8
 

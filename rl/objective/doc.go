@@ -32,11 +32,16 @@
 // out mistakes that the policy has moved away from.
 //
 // [RewardKL] is the KL penalty in the reward instead of the loss, and
-// [AdaptiveKL] adapts its coefficient or that of KL.
+// [AdaptiveKL] adapts its coefficient or that of KL. [AdaptiveEntropy] adapts that of
+// EntropyBonus.
 //
 // Aggregations: [TokenMean], [TokenSum], [SeqMeanTokenMean], [SeqMeanTokenSum],
 // [PromptMean], [Constant], and [Split], which has one for policy losses and one
 // for regularisers.
+//
+// Two more settings choose tokens by numbers of the whole step, before it is weighed: a
+// [Rejection] excludes what engine and trainer see too differently ([Layout.Reject]),
+// and [Layout.TopEntropy] masks all but the tokens of the highest entropy.
 //
 // # Policy mirror descent
 //
@@ -69,10 +74,10 @@
 //   - excluded: a token that is not trained on at all (padding, a tool's output,
 //     a completion without a reward). Its weights are 0 and its numbers are never
 //     read, so NaN or infinity may stand there.
-//   - masked: Keep is false, because step credit took the token out. It
-//     contributes nothing to any policy loss, whatever its advantage. Masked in
-//     the aggregation decides whether it still counts in denominators, and in KL
-//     and entropy terms.
+//   - masked: Keep is false, because step credit took the token out, or its
+//     entropy is low (TopEntropy). It contributes nothing to any policy loss,
+//     whatever its advantage. Masked in the aggregation decides whether it still
+//     counts in denominators, and in KL and entropy terms.
 //   - advantage 0: the token is trained on like any other. Terms that do not
 //     multiply the advantage (DRO, DPPO, KL, entropy) still move it.
 //

@@ -66,6 +66,36 @@ func ExampleMasked() {
 	// exclude_loss [0.5 0.5 0 0] [0.25 0.25 0.25 0.25]
 }
 
+// Completions that the engine sampled with other probabilities than the trainer computes
+// are rejected, and of the rest half of the tokens carry the policy loss.
+func ExampleLayout_Reject() {
+	l := objective.Layout{Include: [][]bool{{true, true}, {true, true, true, true}}}
+	old := [][]float64{{-1, -2}, {-0.5, -1, -0.25, -2}}
+	rollout := [][]float64{{-1.5, -2.25}, {-0.5, -1.0625, -0.25, -1.9375}}
+	entropy := [][]float64{{1.5, 2}, {0.25, 1.25, 0.125, 1}}
+
+	// A mean divergence of at most 0.01 nats per token.
+	include, rejected, err := l.Reject(old, rollout, objective.Rejection{Estimator: objective.K3, Unit: objective.UnitMean, Max: 0.01})
+	if err != nil {
+		panic(err)
+	}
+	l.Include = include
+	keep, threshold, err := l.TopEntropy(entropy, 0.5)
+	if err != nil {
+		panic(err)
+	}
+	l.Keep = keep
+	loss, _, err := objective.TokenMean{Masked: objective.MaskedExclude}.Weigh(l)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("rejected %.2f of the tokens; kept those of entropy %v and more\n", rejected.Mean(), threshold)
+	fmt.Println(loss)
+	// Output:
+	// rejected 0.33 of the tokens; kept those of entropy 0.625 and more
+	// [[0 0] [0 0.5 0 0.5]]
+}
+
 // A shared sequence ratio and step credit do not go together.
 func ExampleGSPO() {
 	s := objective.Sequence{

@@ -3,6 +3,7 @@ package objective
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
@@ -245,4 +246,74 @@ func (e EntropyBonus) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 		m.Add("entropy", sum, n)
 	}
 	return loss, nil
+}
+
+// AdaptiveEntropy adapts the coefficient of an EntropyBonus, so that the entropy does not
+// collapse (Skywork-OR1, arXiv:2505.22312; TRL's use_adaptive_entropy). After an optimiser
+// step with mean entropy H per token
+//
+//	Coef := min(Coef + Delta, Max) if H ≤ Target, else max(Coef - Delta, Min)
+//
+// and the next one has the bonus, with that coefficient, only if H ≤ Target. So the
+// coefficient grows as long as the entropy is too low, and a policy whose entropy is
+// high enough is left alone.
+//
+// Its fields are its whole state; a checkpoint stores them.
+type AdaptiveEntropy struct {
+	// Coef is the current coefficient, between Min and Max.
+	Coef float64 `json:"coef"`
+	// On is whether the entropy was at most Target after the last step, so that the
+	// next has the bonus: false before the first.
+	On bool `json:"on"`
+	// Target is the mean entropy per token, in nats, below which the bonus acts. It
+	// depends on model and task: look at the metric entropy at the start of a run.
+	Target float64 `json:"target"`
+	// Delta is the change of Coef per optimiser step (TRL: 0.005).
+	Delta float64 `json:"delta"`
+	// Min and Max bound Coef (TRL: 0 and 1).
+	Min float64 `json:"min"`
+	Max float64 `json:"max"`
+}
+
+// Validate returns an error that names the first invalid setting.
+func (a *AdaptiveEntropy) Validate() error {
+	for _, f := range []struct {
+		name string
+		x    float64
+	}{{"Target", a.Target}, {"Delta", a.Delta}} {
+		if !(f.x > 0) || !finite(f.x) {
+			return fmt.Errorf("objective: AdaptiveEntropy.%s is %v, want a positive number", f.name, f.x)
+		}
+	}
+	if !(0 <= a.Min && a.Min <= a.Coef && a.Coef <= a.Max) || !finite(a.Max) {
+		return fmt.Errorf("objective: AdaptiveEntropy has Min %v, Coef %v and Max %v, want 0 ≤ Min ≤ Coef ≤ Max", a.Min, a.Coef, a.Max)
+	}
+	return nil
+}
+
+// Bonus is the term of the next optimiser step. Without On its coefficient is 0, and the
+// entropy is only measured.
+func (a *AdaptiveEntropy) Bonus() EntropyBonus {
+	if a.On {
+		return EntropyBonus{Coef: a.Coef}
+	}
+	return EntropyBonus{}
+}
+
+// Update moves Coef after an optimiser step with the given mean entropy. It is an error,
+// and nothing changes, if Validate returns one or if the entropy is not finite.
+func (a *AdaptiveEntropy) Update(entropy float64) error {
+	if err := a.Validate(); err != nil {
+		return err
+	}
+	if !finite(entropy) {
+		return fmt.Errorf("objective: AdaptiveEntropy was given an entropy of %v, want a finite number", entropy)
+	}
+	a.On = entropy <= a.Target
+	if a.On {
+		a.Coef = min(a.Coef+a.Delta, a.Max)
+	} else {
+		a.Coef = max(a.Coef-a.Delta, a.Min)
+	}
+	return nil
 }

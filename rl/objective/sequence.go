@@ -15,8 +15,8 @@ type Sequence struct {
 	Old, Ref, Rollout, Teacher []float64
 	// Adv is the advantage of each token.
 	Adv []float64
-	// Keep is false for tokens that step credit masked; nil = none. Each
-	// objective documents what a masked token still contributes.
+	// Keep is false for tokens that step credit or TopEntropy masked; nil = none.
+	// Each objective documents what a masked token still contributes.
 	Keep []bool
 	// Weight and KLWeight are d(loss)/d(token loss), fixed by an Aggregation
 	// before the first forward pass. 0 = the token does not count, and its

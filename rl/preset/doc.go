@@ -13,6 +13,8 @@
 //		Aggregation:      p.Aggregation,
 //		RewardKL:         p.RewardKL,
 //		ExcludeTruncated: p.ExcludeTruncated,
+//		Reject:           p.Reject,
+//		TopEntropy:       p.TopEntropy,
 //		…
 //	}
 //

@@ -20,6 +20,7 @@ type golden struct {
 	Advantages []advantageCase
 	Losses     []lossCase
 	KL         []klCase
+	Entropy    []entropyCase
 }
 
 type advantageCase struct {
@@ -39,6 +40,13 @@ type lossCase struct {
 type klCase struct {
 	Name, Symbol, DType, Batch string
 	Value, Grad                [][]float64
+}
+
+// entropyCase is an adaptive coefficient over optimiser steps: the entropy of each, the
+// coefficient that it applied, and the one after it.
+type entropyCase struct {
+	Name, Symbol string
+	Steps        []struct{ Entropy, Applied, Coef float64 }
 }
 
 // number is NaN where the file has null.
@@ -80,6 +88,9 @@ type step struct {
 	RowAdv                                []float64 `json:"row_adv"`
 	Mask                                  [][]int
 	Prompt                                []int
+
+	reject     []objective.Rejection
+	topEntropy float64
 }
 
 const peers = "../../testdata/peers"
@@ -158,10 +169,30 @@ func (s step) include() [][]bool {
 	return include
 }
 
-// weigh fixes the weights of all sequences, as rl.Batch.Weigh does.
+// weigh chooses the tokens and fixes the weights of all sequences, as rl.Trainer does.
 func (s step) weigh(t *testing.T, agg objective.Aggregation, seqs []*objective.Sequence) {
 	t.Helper()
-	loss, kl, err := agg.Weigh(objective.Layout{Include: s.include(), Prompt: s.Prompt})
+	rows := func(of func(q *objective.Sequence) []float64) (rows [][]float64) {
+		for _, q := range seqs {
+			rows = append(rows, of(q))
+		}
+		return rows
+	}
+	l := objective.Layout{Include: s.include(), Prompt: s.Prompt}
+	var err error
+	if len(s.reject) > 0 {
+		old, rollout := func(q *objective.Sequence) []float64 { return q.Old }, func(q *objective.Sequence) []float64 { return q.Rollout }
+		l.Include, _, err = l.Reject(rows(old), rows(rollout), s.reject...)
+		require.NoError(t, err)
+	}
+	if s.topEntropy > 0 {
+		l.Keep, _, err = l.TopEntropy(rows(func(q *objective.Sequence) []float64 { return q.Entropy }), s.topEntropy)
+		require.NoError(t, err)
+		for i, q := range seqs {
+			q.Keep = l.Keep[i]
+		}
+	}
+	loss, kl, err := agg.Weigh(l)
 	require.NoError(t, err)
 	for i, q := range seqs {
 		q.Weight, q.KLWeight = loss[i], kl[i]

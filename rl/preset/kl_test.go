@@ -120,3 +120,23 @@ func (s step) masked(rows [][]float64) [][]float64 {
 	}
 	return out
 }
+
+// The coefficients of TRL's adaptive entropy, and which of its steps apply them.
+func TestAdaptiveEntropy(t *testing.T) {
+	own := map[string]objective.AdaptiveEntropy{
+		"adaptive":        {Target: 0.25, Delta: 0.005, Max: 1},
+		"adaptive-bounds": {Coef: 0.01, Target: 0.5, Delta: 0.0075, Min: 0.0075, Max: 0.03},
+	}
+	cases := readGolden(t, "trl-1.16.0").Entropy
+	require.Len(t, cases, len(own))
+	for _, c := range cases {
+		a, ok := own[c.Name]
+		require.True(t, ok, c.Name)
+		require.NoError(t, a.Validate())
+		for i, s := range c.Steps {
+			require.InDelta(t, s.Applied, a.Bonus().Coef, 1e-15, "%s, step %d", c.Name, i)
+			require.NoError(t, a.Update(s.Entropy))
+			require.Equal(t, s.Coef, a.Coef, "%s, step %d", c.Name, i)
+		}
+	}
+}

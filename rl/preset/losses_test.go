@@ -38,6 +38,29 @@ var losses = map[string]map[string]loss{
 	"prime-rl-559b447": primeRLLosses,
 }
 
+// rejections has rollout_rs of the cases that set it.
+var rejections = map[string][]objective.Rejection{}
+
+func init() {
+	log := math.Log
+	for name, by := range map[string][]objective.Rejection{
+		"token_k1":    {{Estimator: objective.K1, Min: log(0.75), Max: log(1.5)}},
+		"token_k3":    {{Estimator: objective.K3, Max: 0.0078125}},
+		"seq_sum_k1":  {{Estimator: objective.K1, Unit: objective.UnitSum, Min: log(0.5), Max: log(2)}},
+		"seq_sum_k2":  {{Estimator: objective.K2, Unit: objective.UnitSum, Max: 0.25}},
+		"seq_mean_k1": {{Estimator: objective.K1, Unit: objective.UnitMean, Min: log(0.9), Max: log(1.02)}},
+		"seq_mean_k3": {{Estimator: objective.K3, Unit: objective.UnitMean, Max: 0.05}},
+		"seq_max_k2":  {{Estimator: objective.K2, Unit: objective.UnitWorst, Max: 0.25}},
+		"seq_max_k2-token_k1": {
+			{Estimator: objective.K2, Unit: objective.UnitWorst, Max: 0.375}, {Estimator: objective.K1, Min: log(0.9), Max: log(1.5)},
+		},
+	} {
+		rejections["vanilla-rs-"+name], rejections["vanilla-rs-"+name+"-seq-mean"] = by, by
+	}
+	rejections["vanilla-rs-seq_mean_k3-sequence-tis"] = rejections["vanilla-rs-seq_mean_k3"]
+	rejections["ppo_loss-rs-token_k1"] = rejections["vanilla-rs-token_k1"]
+}
+
 func TestLosses(t *testing.T) {
 	in := read[inputs](t, "inputs.json")
 	for file, own := range losses {
@@ -54,6 +77,7 @@ func TestLosses(t *testing.T) {
 				if adv, ok := primeRLAdvantages[c.Name]; ok {
 					s = s.withAdvantages(adv)
 				}
+				s.reject, s.topEntropy = rejections[c.Name], topEntropies[c.Name]
 				requireLoss(t, c, l, s, file == "tinker")
 			})
 		}
@@ -291,6 +315,20 @@ var trlLosses = map[string]loss{
 		Objective: objective.Corrected{Objective: trlPPO, Max: 3}, MaxDrift: 0.05,
 	}),
 	"cispo-off_policy_mask": tokenMean(objective.Gated{Objective: objective.CISPO{High: 5}, MaxDrift: 0.5}),
+
+	// top_entropy_quantile, of topEntropies.
+	"dapo-top_entropy-0.2":                tokenMean(trlPPO),
+	"dapo-top_entropy-0.5":                tokenMean(trlPPO),
+	"grpo-top_entropy-0.2":                {trlPPO, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"dapo-top_entropy-0.2-beta":           ofPreset("trl-1.16", func(p *Preset) { p.KL.Beta = 0.04 }),
+	"dapo-top_entropy-0.2-token_truncate": trlCorrected(objective.LevelToken, objective.OutsideTruncate, 0, 3),
+	"dapo-top_entropy-0.2-sequence_mask":  trlCorrected(objective.LevelSequence, objective.OutsideDrop, 0, 3),
+}
+
+// topEntropies has top_entropy_quantile of the cases that set it.
+var topEntropies = map[string]float64{
+	"dapo-top_entropy-0.2": 0.2, "dapo-top_entropy-0.5": 0.5, "grpo-top_entropy-0.2": 0.2, "dapo-top_entropy-0.2-beta": 0.2,
+	"dapo-top_entropy-0.2-token_truncate": 0.2, "dapo-top_entropy-0.2-sequence_mask": 0.2,
 }
 
 var (
@@ -326,6 +364,25 @@ var verlLosses = map[string]loss{
 	// bypass_mode with loss_type="reinforce".
 	"bypass-reinforce-token-tis": tokenMean(objective.FromRollout{Objective: objective.CISPO{High: 2, LogRatioClamp: 20}}),
 
+	// rollout_rs with rollout_rs_threshold, of rejections.
+	"vanilla-rs-token_k1":                     tokenMean(verlPPO),
+	"vanilla-rs-token_k1-seq-mean":            {verlPPO, verlSeqMean},
+	"vanilla-rs-token_k3":                     tokenMean(verlPPO),
+	"vanilla-rs-token_k3-seq-mean":            {verlPPO, verlSeqMean},
+	"vanilla-rs-seq_sum_k1":                   tokenMean(verlPPO),
+	"vanilla-rs-seq_sum_k1-seq-mean":          {verlPPO, verlSeqMean},
+	"vanilla-rs-seq_sum_k2":                   tokenMean(verlPPO),
+	"vanilla-rs-seq_sum_k2-seq-mean":          {verlPPO, verlSeqMean},
+	"vanilla-rs-seq_mean_k1":                  tokenMean(verlPPO),
+	"vanilla-rs-seq_mean_k1-seq-mean":         {verlPPO, verlSeqMean},
+	"vanilla-rs-seq_mean_k3":                  tokenMean(verlPPO),
+	"vanilla-rs-seq_mean_k3-seq-mean":         {verlPPO, verlSeqMean},
+	"vanilla-rs-seq_max_k2":                   tokenMean(verlPPO),
+	"vanilla-rs-seq_max_k2-seq-mean":          {verlPPO, verlSeqMean},
+	"vanilla-rs-seq_max_k2-token_k1":          tokenMean(verlPPO),
+	"vanilla-rs-seq_max_k2-token_k1-seq-mean": {verlPPO, verlSeqMean},
+	"vanilla-rs-seq_mean_k3-sequence-tis":     verlCorrected(objective.LevelSequence, objective.OutsideTruncate, 0, 2),
+
 	"gspo":            {verlGSPO, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
 	"gspo-uniform":    {verlGSPO, objective.SeqMeanTokenMean{Epsilon: 1e-8}},
 	"gspo-token-mean": tokenMean(verlGSPO),
@@ -341,10 +398,8 @@ var verlLosses = map[string]loss{
 	"gpg":             tokenMean(objective.DRO{}),
 
 	// The actor's whole loss.
-	"ppo_loss": ofPreset("verl-0.9.1", func(p *Preset) {
-		p.KL.Beta = 0.001
-		p.Policy = objective.Terms{p.Policy, objective.EntropyBonus{Coef: 0.01}}
-	}),
+	"ppo_loss":             verlWhole,
+	"ppo_loss-rs-token_k1": verlWhole, // rejected tokens are in no term
 	"ppo_loss-seq-mean": {objective.Terms{
 		verlPPO,
 		objective.EntropyBonus{Coef: 0.01},
@@ -353,8 +408,12 @@ var verlLosses = map[string]loss{
 }
 
 var (
-	verlPPO     = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LogRatioClamp: 20}
-	verlGSPO    = objective.GSPOToken{ClipLow: 0.03, ClipHigh: 0.04, LogRatioMax: 10}
+	verlPPO   = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2, DualClip: 3, LogRatioClamp: 20}
+	verlGSPO  = objective.GSPOToken{ClipLow: 0.03, ClipHigh: 0.04, LogRatioMax: 10}
+	verlWhole = ofPreset("verl-0.9.1", func(p *Preset) {
+		p.KL.Beta = 0.001
+		p.Policy = objective.Terms{p.Policy, objective.EntropyBonus{Coef: 0.01}}
+	})
 	verlSeqMean = objective.SeqMeanTokenMean{CountEmpty: true, Epsilon: 1e-8}
 )
 

@@ -46,6 +46,11 @@ type Preset struct {
 	Temperature float64 `json:"temperature"`
 	// ExcludeTruncated leaves completions at the length limit out of the loss.
 	ExcludeTruncated bool `json:"exclude_truncated"`
+	// Reject excludes what the sampling engine and the trainer give too different
+	// log-probs, and TopEntropy is the share of tokens that carry the policy loss, those
+	// of the highest entropy; nil and 0 in all presets. See rl.Config.
+	Reject     []objective.Rejection `json:"reject"`
+	TopEntropy float64               `json:"top_entropy"`
 }
 
 // Objective is the whole loss: Policy and, if its Beta is not 0, KL.
@@ -92,6 +97,9 @@ func (p Preset) Validate() error {
 	if p.RewardKL != nil {
 		parts = append(parts, part{"reward_kl", p.RewardKL})
 	}
+	for i, r := range p.Reject {
+		parts = append(parts, part{fmt.Sprintf("reject[%d]", i), r})
+	}
 	for _, part := range parts {
 		if part.settings == nil {
 			return fmt.Errorf("preset: %s is missing, want an object with a kind", part.name)
@@ -104,6 +112,9 @@ func (p Preset) Validate() error {
 		if math.IsNaN(w) || math.IsInf(w, 0) {
 			return fmt.Errorf("preset: weights.%s is %v, want a finite number", name, w)
 		}
+	}
+	if !(p.TopEntropy >= 0 && p.TopEntropy <= 1) {
+		return fmt.Errorf("preset: top_entropy is %v, want a share of the tokens, or 0 for all", p.TopEntropy)
 	}
 	if !(p.Temperature > 0) || math.IsInf(p.Temperature, 1) {
 		return fmt.Errorf("preset: temperature is %v, want a positive number", p.Temperature)

@@ -58,8 +58,11 @@ func TestJSON(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, p, got)
 		}
-		got, err := preset.Decode([]byte(`{"kl":{"beta":0.5},"reward_kl":{"estimator":"k2","beta":7},"weights":{"a":2}}`), p)
+		got, err := preset.Decode([]byte(`{"kl":{"beta":0.5},"reward_kl":{"estimator":"k2","beta":7},"weights":{"a":2},
+			"reject":[{"estimator":"k1","unit":"mean","min":-0.01,"max":0.01}],"top_entropy":0.2}`), p)
 		require.NoError(t, err)
+		require.Equal(t, []objective.Rejection{{Estimator: objective.K1, Unit: objective.UnitMean, Min: -0.01, Max: 0.01}}, got.Reject)
+		require.Equal(t, 0.2, got.TopEntropy)
 		require.Equal(t, 7., got.RewardKL.Beta)
 		require.Equal(t, get(name), p)
 		p.KL.Beta = .5
@@ -74,6 +77,8 @@ func TestValidate(t *testing.T) {
 		`{"kl":{"beta":-1}}`:                                "settings: kl.beta is -1, want a finite number of at least 0",
 		`{"reward_kl":{"beta":1}}`:                          "settings: reward_kl.estimator is objective.KLEstimator(0), want k1, k2, k3 or abs",
 		`{"weights":{"a":"inf"}}`:                           "settings: weights.a is +Inf, want a finite number",
+		`{"reject":[{"estimator":"k1","max":1}]}`:           "settings: reject[0].min is 0, want a negative number of nats for k1, which has either sign",
+		`{"top_entropy":2}`:                                 "settings: top_entropy is 2, want a share of the tokens, or 0 for all",
 		`{"temperature":0}`:                                 "settings: temperature is 0, want a positive number",
 		`{"estimator":{"kind":"gdpo","fold_shaping":true}}`: "settings: estimator.fold_shaping: unknown field, want norm, weights, skip_unscorable, std, epsilon, tolerance or whitening",
 	} {

@@ -193,8 +193,9 @@ def weights(b, aggregation, counts, count_empty=False, epsilon=0.0, tokens=None,
     return w
 
 
-def loss_vector(name, config, line, policy, aggregation="token_mean", masked="stay", terms=(), entropy=0.0, correct=None, ratio_counts=False, kl_aggregation=None, **agg):
-    b = Batch(line)
+def loss_vector(name, config, line, policy, aggregation="token_mean", masked="stay", terms=(), entropy=0.0, correct=None, ratio_counts=False, kl_aggregation=None, chosen=None, **agg):
+    """With chosen, the numbers are those of that line: the same with other masks."""
+    b = Batch(chosen or line)
     everyone = [torch.ones_like(k) for k in b.keep]
     counts = everyone if masked == "stay" else b.keep
     kl_counts = b.keep if masked == "exclude" else everyone
@@ -214,6 +215,27 @@ def loss_vector(name, config, line, policy, aggregation="token_mean", masked="st
     out = {"id": "b1", "loss": total.item(), "grad": b.spread([x.grad for x in b.logp])}
     out["entropy_grad"] = b.spread([x.grad for x in b.entropy]) if b.entropy else None
     add(name, "loss", config, [line], [out])
+
+
+def rejected(line, estimator, unit, low, high):
+    """The line without the tokens whose divergence, d = rollout - old, is outside of the bounds."""
+    k = {"k1": lambda d: d, "k2": lambda d: d * d / 2, "k3": lambda d: math.exp(-d) - 1 + d, "abs": abs}[estimator]
+    of = {"mean": lambda x: sum(x) / len(x), "sum": sum, "worst": lambda x: next((v for v in x if not low <= v <= high), x[0])}
+    mask = []
+    for included, rollout, old in zip(line["mask"], line["rollout"], line["old"]):
+        values = [k(r - o) if l else None for l, r, o in zip(included, rollout, old)]
+        if unit != "token":
+            values = [of[unit]([v for v in values if v is not None])] * len(included)
+        mask.append([bool(l) and low <= v <= high for l, v in zip(included, values)])
+    return line | {"mask": mask}
+
+
+def top_entropy(line, share):
+    """The line with all tokens masked whose entropy is below the quantile."""
+    rows = list(zip(line["mask"], line["entropy"], line.get("keep") or [[1] * len(r) for r in line["mask"]]))
+    entropies = torch.tensor([h for included, row, _ in rows for l, h in zip(included, row) if l])
+    threshold = torch.quantile(entropies, 1 - share).item()
+    return line | {"keep": [[int(bool(l) and k and h >= threshold) for l, h, k in zip(*row)] for row in rows]}
 
 
 def kinded(kind, **settings):
@@ -318,6 +340,33 @@ def losses():
             step(rollout=ROLLOUT, ref=REF, keep=[[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 1], [1]]), clip,
             masked=masked, correct=gate(0.05), terms=[kl("k3", 0.1)],
         )
+
+    apart = step(rollout=ROLLOUT, ref=REF, prompt=PROMPT)
+    for estimator, unit, low, high in [
+        ("k1", "token", -0.25, 0.07), ("k3", "token", 0, 0.006), ("k1", "mean", -0.04, 0.2), ("k1", "sum", -0.25, 0.125),
+        ("k2", "mean", 0, 0.01), ("k3", "worst", 0, 0.05), ("k1", "worst", -0.5, 0.0625), ("abs", "sum", 0, 0.25),
+    ]:
+        for aggregation, options in (("token_mean", {}), ("seq_mean_token_mean", {"count_empty": True}), ("prompt_mean", {})):
+            loss_vector(
+                f"rejection, {estimator} {unit}, {aggregation}",
+                {
+                    "policy": higher, "kl": k3, "aggregation": kinded(aggregation) | options,
+                    "reject": [{"estimator": estimator, "unit": unit, "min": low, "max": high}],
+                },
+                apart, clip, aggregation, terms=[kl("k3", 0.1)], chosen=rejected(apart, estimator, unit, low, high), **options,
+            )
+    both = rejected(rejected(apart, "k3", "worst", 0, 0.05), "k1", "token", -0.25, 0.07)
+    loss_vector(
+        "two rejections", {"policy": higher, "reject": [{"estimator": "k1", "min": -0.25, "max": 0.07}, {"estimator": "k3", "unit": "worst", "max": 0.05}]},
+        apart, clip, chosen=both,
+    )
+    uncertain = step(entropy=ENTROPY, ref=REF, keep=KEEP)
+    for share in (0.2, 0.5):
+        for masked in ("stay", "exclude", "exclude_loss"):
+            loss_vector(
+                f"top entropy {share}, {masked}", {"policy": higher, "kl": k3, "top_entropy": share, "aggregation": kinded("token_mean", masked=masked)},
+                uncertain, clip, masked=masked, terms=[kl("k3", 0.1)], chosen=top_entropy(uncertain, share),
+            )
 
     def rollout_ppo(b, i):
         b.old = b.rollout

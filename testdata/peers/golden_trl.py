@@ -28,6 +28,7 @@ golden.default(
     """
     beta epsilon epsilon_high delta loss_type scale_rewards importance_sampling_level entropy_coef
     temperature mask_truncated_completions multi_objective_aggregation use_bias_correction_kl
+    top_entropy_quantile use_adaptive_entropy entropy_coef_min entropy_coef_max entropy_coef_delta entropy_target
     num_iterations use_vllm vllm_importance_sampling_mode vllm_importance_sampling_clip_max
     vllm_importance_sampling_clip_min
     """,
@@ -46,6 +47,9 @@ class Alone:
     gather_for_metrics = gather
 
     def reduce(self, x, reduction):
+        return x
+
+    def pad_across_processes(self, x, dim, pad_index):
         return x
 
 
@@ -72,6 +76,7 @@ def trainer(cls, config_cls, **options):
     t.epsilon_high = args.epsilon_high if args.epsilon_high is not None else args.epsilon
     t.current_gradient_accumulation_steps = 1
     t._entropy_bonus_enabled = getattr(args, "entropy_coef", 0.0) != 0.0 or getattr(args, "use_adaptive_entropy", False)
+    t._last_world_entropy, t._entropy_window_stats = float("inf"), None
     t.aux_loss_enabled = False
     t.environment_factories = t.environments = t.tools = t.ref_model = None
     t.pad_to_multiple_of = None
@@ -150,6 +155,8 @@ def loss(name, batch_name="step", adv="adv", max_completion_length=10, correctio
         options |= {"use_vllm": True} | correction
     t = trainer(grpo_trainer.GRPOTrainer, GRPOConfig, max_completion_length=max_completion_length, **options)
     fns = [grpo_trainer.GRPOTrainer._compute_loss]
+    if t.top_entropy_quantile < 1:
+        fns.append(grpo_trainer.GRPOTrainer.get_high_entropy_mask)
     inputs = {}
     if correction:
         fns.append(grpo_trainer.GRPOTrainer._generate_and_score_completions)
@@ -224,6 +231,58 @@ loss(
     loss_type="cispo",
     epsilon_high=5.0,
     off_policy_mask_threshold=0.5,
+)
+# The denominators and the KL keep the tokens of low entropy, and so do a
+# sequence's importance weight and drift.
+for share in (0.2, 0.5):
+    loss(f"dapo-top_entropy-{share}", top_entropy_quantile=share)
+loss("grpo-top_entropy-0.2", loss_type="grpo", top_entropy_quantile=0.2)
+loss("dapo-top_entropy-0.2-beta", top_entropy_quantile=0.2, beta=0.04)
+for mode in ("token_truncate", "sequence_mask"):
+    loss(
+        f"dapo-top_entropy-0.2-{mode}",
+        top_entropy_quantile=0.2,
+        correction={"vllm_importance_sampling_mode": mode},
+    )
+
+
+def adaptive(name, entropies, **options):
+    """The coefficient over optimiser steps of one trainer whose tokens all have
+    the same entropy; that which a step applies is minus the sum of d(loss)/d(entropy)."""
+    b = data["losses"]["step"]
+    mask = torch.tensor(b["mask"])
+    t = trainer(grpo_trainer.GRPOTrainer, GRPOConfig, use_adaptive_entropy=True, **options)
+    steps = []
+    for h in entropies:
+        logp = torch.tensor(b["logp"]).requires_grad_()
+        entropy = torch.full_like(logp, h).requires_grad_()
+        t._get_per_token_logps_and_entropies = lambda *_, **__: (logp, entropy, None)
+        value = t._compute_loss(
+            t.model,
+            {
+                "prompt_ids": torch.ones(len(mask), 1, dtype=torch.long),
+                "prompt_mask": torch.ones(len(mask), 1, dtype=torch.long),
+                "completion_ids": torch.ones_like(mask),
+                "completion_mask": mask,
+                "advantages": torch.tensor(b["adv"]),
+                "num_items_in_batch": mask.sum(),
+            },
+        )
+        value.backward()
+        applied = -entropy.grad.sum().item() if entropy.grad is not None else 0.0
+        steps.append({"entropy": h, "applied": applied, "coef": t.entropy_coef})
+    golden.add("entropy", name, grpo_trainer.GRPOTrainer._compute_loss, "float64", steps=steps)
+
+
+adaptive("adaptive", [0.75, 0.375, 0.25, 0.1875, 0.25, 0.125, 0.5, 0.25, 1.0, 1.0, 0.125], entropy_target=0.25)
+adaptive(
+    "adaptive-bounds",
+    [0.25, 0.25, 0.25, 0.25, 0.25, 1.0, 1.0, 1.0, 0.25],
+    entropy_target=0.5,
+    entropy_coef=0.01,
+    entropy_coef_min=0.0075,
+    entropy_coef_max=0.03,
+    entropy_coef_delta=0.0075,
 )
 
 golden.write()

@@ -150,7 +150,14 @@ def tensors(name, adv):
     return t
 
 
-def loss(name, fn, mode="token-mean", batch_name="step", adv="adv", weights=None, counts=None, **options):
+def reject(t, rollout_rs, threshold):
+    """What rejection leaves of the mask, which is the batch's from then on."""
+    return rollout_corr_helper.compute_rollout_rejection_mask(
+        t["old"] - t["rollout"], t["mask"], rollout_rs, threshold
+    )[0]
+
+
+def loss(name, fn, mode="token-mean", batch_name="step", adv="adv", weights=None, counts=None, rs=None, **options):
     t = tensors(batch_name, adv)
     is_weights, mask = None, t["mask"]
     fns = [fn, A.agg_loss]
@@ -158,6 +165,9 @@ def loss(name, fn, mode="token-mean", batch_name="step", adv="adv", weights=None
         correction = rollout_corr_helper.compute_rollout_correction_weights
         is_weights, _ = correction(t["old"] - t["rollout"], mask, **weights)
         fns.append(correction)
+    if rs:
+        mask = reject(t, *rs)
+        fns.append(rollout_corr_helper.compute_rollout_rejection_mask)
     if counts:
         counts = {"dp_size": 1, "batch_num_tokens": int(mask.sum()), "global_batch_size": len(mask)} | counts
     value, _ = fn(
@@ -189,6 +199,21 @@ for name, weights in {
     "sequence-icepop": {"rollout_is": "sequence", "rollout_is_threshold": "0.5_2.0"},
 }.items():
     loss(f"vanilla-{name}", vanilla, weights=weights)
+for name, rs in {
+    "token_k1": ("token_k1", "0.75_1.5"),
+    "token_k3": ("token_k3", 0.0078125),
+    "seq_sum_k1": ("seq_sum_k1", "0.5_2.0"),
+    "seq_sum_k2": ("seq_sum_k2", 0.25),
+    "seq_mean_k1": ("seq_mean_k1", "0.9_1.02"),
+    "seq_mean_k3": ("seq_mean_k3", 0.05),
+    "seq_max_k2": ("seq_max_k2", 0.25),
+    "seq_max_k2-token_k1": ("seq_max_k2,token_k1", "0.375,0.9_1.5"),
+}.items():
+    loss(f"vanilla-rs-{name}", vanilla, rs=rs)
+    loss(f"vanilla-rs-{name}-seq-mean", vanilla, "seq-mean-token-mean", counts={"loss_scale_factor": 10}, rs=rs)
+# The weights of the correction are those before the rejection.
+TIS = {"rollout_is": "sequence", "rollout_is_threshold": 2.0}
+loss("vanilla-rs-seq_mean_k3-sequence-tis", vanilla, weights=TIS, rs=("seq_mean_k3", 0.05))
 loss("vanilla-far-tis", vanilla, batch_name="far", weights={"rollout_is": "token", "rollout_is_threshold": 1e9})
 loss(
     "dppo_tv-far",
@@ -243,9 +268,11 @@ def bypass(name, weights):
 bypass("bypass-reinforce-token-tis", {"rollout_is": "token", "rollout_is_threshold": 2.0})
 
 
-def whole(name, **options):
+def whole(name, rs=None, **options):
     """The actor's whole loss: policy, entropy and KL, as in training."""
     t = tensors("step", "adv")
+    if rs:
+        t["mask"] = reject(t, *rs)
     losses.no_padding_2_padding = lambda x, _: x
 
     class Data(dict):
@@ -269,7 +296,7 @@ def whole(name, **options):
     golden.add(
         "losses",
         name,
-        [losses.ppo_loss, vanilla],
+        [losses.ppo_loss, vanilla] + [rollout_corr_helper.compute_rollout_rejection_mask] * bool(rs),
         "float64",
         batch="step",
         adv="adv",
@@ -288,6 +315,7 @@ whole(
     kl_loss_type="k3+",
     loss_agg_mode="seq-mean-token-mean",
 )
+whole("ppo_loss-rs-token_k1", ("token_k1", "0.75_1.5"), entropy_coeff=0.01, use_kl_loss=True)
 
 # KL estimators, per token.
 for batch_name in ("step", "far"):

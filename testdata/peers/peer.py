@@ -115,7 +115,7 @@ class Golden:
     def add(self, kind, name, fn, dtype, **fields):
         fns = fn if isinstance(fn, (list, tuple)) else [fn]
         case = {"name": name, "symbol": " + ".join(self.symbol(f) for f in fns), "dtype": dtype}
-        self.cases[kind].append(case | fields)
+        self.cases.setdefault(kind, []).append(case | fields)
 
     def default(self, path, root, owner, names):
         """Notes the defaults that a release's source file states for settings,

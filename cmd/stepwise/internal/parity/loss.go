@@ -28,7 +28,7 @@ type stepResult struct {
 // it reads the next. At an error, a *LineError if a line is at fault, the
 // answers to all lines before have been written.
 //
-// Settings are valid. Policy, KL and Aggregation matter.
+// Settings are valid. Policy, KL, Aggregation, Reject and TopEntropy matter.
 func Loss(r io.Reader, w io.Writer, p preset.Preset) error {
 	out, o := json.NewEncoder(w), p.Objective()
 	return eachLine(r, func(line []byte, number int) error {
@@ -36,7 +36,7 @@ func Loss(r io.Reader, w io.Writer, p preset.Preset) error {
 		if err != nil {
 			return err
 		}
-		res, err := st.eval(o, p.Aggregation)
+		res, err := st.eval(o, p)
 		if err != nil {
 			return err
 		}
@@ -45,15 +45,20 @@ func Loss(r io.Reader, w io.Writer, p preset.Preset) error {
 }
 
 // eval computes loss and gradients. An error is a *LineError.
-func (st *Step) eval(o objective.Objective, agg objective.Aggregation) (*stepResult, error) {
-	if err := st.require(o, agg); err != nil {
+func (st *Step) eval(o objective.Objective, p preset.Preset) (*stepResult, error) {
+	if err := st.require(o, p); err != nil {
 		return nil, err
 	}
 	res := &stepResult{ID: st.ID, Grad: like(st.LogP), Metrics: map[string]number{}}
 	if st.Entropy != nil {
 		res.EntropyGrad = like(st.LogP)
 	}
-	weight, klWeight, err := agg.Weigh(objective.Layout{Include: st.Mask, Keep: st.Keep, Prompt: st.Prompt})
+	metrics, loss := objective.Metrics{}, 0.0
+	layout, err := st.layout(p, metrics)
+	if err != nil {
+		return nil, &LineError{Line: st.Line, Err: err}
+	}
+	weight, klWeight, err := p.Aggregation.Weigh(layout)
 	if errors.Is(err, objective.ErrNoTokens) {
 		res.Loss = number(math.NaN())
 		return res, nil
@@ -61,9 +66,9 @@ func (st *Step) eval(o objective.Objective, agg objective.Aggregation) (*stepRes
 	if err != nil {
 		return nil, &LineError{Line: st.Line, Err: err}
 	}
-	metrics, loss := objective.Metrics{}, 0.0
 	for i := range st.LogP {
 		s := st.sequence(i)
+		s.Keep = row(layout.Keep, i)
 		s.Weight, s.KLWeight, s.Grad, s.EntropyGrad = weight[i], klWeight[i], res.Grad[i], row(res.EntropyGrad, i)
 		l, err := o.Eval(s, metrics)
 		if err == nil {
@@ -82,6 +87,27 @@ func (st *Step) eval(o objective.Objective, agg objective.Aggregation) (*stepRes
 		res.Metrics[name] = number(sum.Mean())
 	}
 	return res, nil
+}
+
+// layout returns the masks of the step after p's Reject and TopEntropy, and adds their
+// metrics to m.
+func (st *Step) layout(p preset.Preset, m objective.Metrics) (l objective.Layout, err error) {
+	l = objective.Layout{Include: st.Mask, Keep: st.Keep, Prompt: st.Prompt}
+	if len(p.Reject) > 0 {
+		var rejected objective.Sum
+		if l.Include, rejected, err = l.Reject(st.Old, st.Rollout, p.Reject...); err != nil {
+			return l, err
+		}
+		m.Add("rejected", rejected.Sum, rejected.Count)
+	}
+	if p.TopEntropy > 0 {
+		var threshold float64
+		if l.Keep, threshold, err = l.TopEntropy(st.Entropy, p.TopEntropy); err != nil {
+			return l, err
+		}
+		m.Add("entropy_threshold", threshold, 1)
+	}
+	return l, nil
 }
 
 // checkSequence returns an error unless loss and gradients are finite.

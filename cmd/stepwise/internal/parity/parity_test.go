@@ -132,3 +132,37 @@ func TestNumbersRoundTrip(t *testing.T) {
 		}
 	})
 }
+
+// What chooses tokens needs its numbers, and says what it chose.
+func TestChoices(t *testing.T) {
+	line := func(fields string) string {
+		return `{"id":"b","logp":[[-1,-2],[-3]],"advantages":[[1,1],[1]],"mask":[[1,1],[1]],"old":[[-1,-2],[-3]]` + fields + `}`
+	}
+	run := func(config, line string) (string, error) {
+		p, err := parity.Decode([]byte(config), parity.Defaults())
+		require.NoError(t, err)
+		var out strings.Builder
+		err = parity.Loss(strings.NewReader(line), &out, p)
+		return out.String(), err
+	}
+	reject, top := `{"policy":{"kind":"dro"},"reject":[{"estimator":"abs","max":0.5}]}`, `{"policy":{"kind":"dro"},"top_entropy":0.5}`
+	for _, c := range []struct{ config, line, field string }{
+		{reject, line(``), "rollout"},
+		{reject, strings.Replace(line(`,"rollout":[[-1,-2],[-3]]`), "old", "ref", 1), "old"},
+		{top, line(``), "entropy"},
+	} {
+		_, err := run(c.config, c.line)
+		require.EqualError(t, err, "line 1: "+c.field+": missing, but the settings read it")
+	}
+	out, err := run(reject, line(`,"rollout":[[-1,-3],[-3]]`))
+	require.NoError(t, err)
+	require.Contains(t, out, `"grad":[[-0.5,0],[-0.5]]`)
+	require.Contains(t, out, `"rejected":0.3333333333333333`)
+	out, err = run(top, line(`,"entropy":[[0.25,1],[0.5]],"keep":[[1,1],[0]]`))
+	require.NoError(t, err)
+	require.Contains(t, out, `"grad":[[0,-0.3333333333333333],[0]]`)
+	require.Contains(t, out, `"entropy_threshold":0.5`)
+	out, err = run(reject, line(`,"rollout":[[-2,-3],[-4]]`))
+	require.NoError(t, err)
+	require.Contains(t, out, `"loss":null,"grad":[[0,0],[0]]`)
+}

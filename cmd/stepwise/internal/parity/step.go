@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/preset"
 )
 
 // Step is a line of input of Loss: the sequences of one optimiser step. All
@@ -111,8 +112,14 @@ func (st *Step) checkIncluded(s *scanner, name string, rows [][]float64) {
 }
 
 // require returns a *LineError if the step lacks what is needed.
-func (st *Step) require(o objective.Objective, agg objective.Aggregation) error {
+func (st *Step) require(o objective.Objective, p preset.Preset) error {
 	needs := o.Needs()
+	if len(p.Reject) > 0 {
+		needs |= objective.InputOld | objective.InputRollout
+	}
+	if p.TopEntropy > 0 {
+		needs |= objective.InputEntropy
+	}
 	for _, f := range []struct {
 		name            string
 		missing, needed bool
@@ -123,7 +130,7 @@ func (st *Step) require(o objective.Objective, agg objective.Aggregation) error 
 		{"teacher", st.Teacher == nil, needs&objective.InputTeacher != 0},
 		{"entropy", st.Entropy == nil, needs&objective.InputEntropy != 0},
 		{"advantages", st.Advantages == nil, readsAdvantages(o)},
-		{"prompt", st.Prompt == nil, readsPrompt(agg)},
+		{"prompt", st.Prompt == nil, readsPrompt(p.Aggregation)},
 	} {
 		if f.missing && f.needed {
 			return lineErrorf(st.Line, f.name, "missing, but the settings read it")
@@ -132,11 +139,11 @@ func (st *Step) require(o objective.Objective, agg objective.Aggregation) error 
 	return nil
 }
 
-// sequence is row i, without weights and gradients.
+// sequence is row i, without masks, weights and gradients.
 func (st *Step) sequence(i int) *objective.Sequence {
 	return &objective.Sequence{
 		LogP: st.LogP[i], Old: row(st.Old, i), Ref: row(st.Ref, i), Rollout: row(st.Rollout, i),
-		Teacher: row(st.Teacher, i), Entropy: row(st.Entropy, i), Adv: row(st.Advantages, i), Keep: row(st.Keep, i),
+		Teacher: row(st.Teacher, i), Entropy: row(st.Entropy, i), Adv: row(st.Advantages, i),
 	}
 }
 
