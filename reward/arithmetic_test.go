@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -155,12 +154,11 @@ func TestUnknownWordsNeverMakeWrong(t *testing.T) {
 	})
 }
 
-// The work is linear in the length of the text, whatever is in it.
+// The work is linear in the length of the text, whatever is in it: with the square of
+// the length this would take many minutes.
 func TestManyEquationsAreQuick(t *testing.T) {
 	for _, part := range []string{"=", "1=", "1+1=3;", "1+1=3=", "(", "1+(", "=(((((((", "so 1+1=3, ", "1/1/1/", "**", "$", "1,"} {
-		start := time.Now()
-		checkEquations(strings.Repeat(part, 1<<16/len(part)))
-		assert.Less(t, time.Since(start), 10*time.Second, part)
+		checkEquations(strings.Repeat(part, 1<<18/len(part)))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -118,13 +117,13 @@ func TestClip(t *testing.T) {
 		require.Equal(t, want, tok.Clip(text, 6), text)
 	}
 	require.Equal(t, "", tok.Clip("text", -1))
-	// Text that no token stands for costs no more than other text.
-	blank := strings.Repeat(" ", 1<<16)
+	// Text that no token stands for costs no more than other text: with the square of its
+	// length this would not end.
+	blank := strings.Repeat(" ", 1<<20)
 	for _, name := range []string{"bert", "xlmr"} {
-		tok, begin := loadFamily(t, name), time.Now()
+		tok := loadFamily(t, name)
 		got := tok.Clip("a"+blank+"b c", 1)
-		require.GreaterOrEqual(t, len(got), 1<<16, name)
-		require.Less(t, time.Since(begin), 10*time.Second, name)
+		require.GreaterOrEqual(t, len(got), 1<<20, name)
 	}
 }
 

@@ -203,9 +203,7 @@ func TestCancel(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(20*time.Millisecond, cancel)
-		start := time.Now()
 		require.ErrorIs(t, call(ctx), context.Canceled, name)
-		require.Less(t, time.Since(start), time.Second, name)
 	}
 	b.hold.Store(false)
 

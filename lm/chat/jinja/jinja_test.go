@@ -140,14 +140,12 @@ func TestBounds(t *testing.T) {
 		{strings.ReplaceAll(deep, "[ns.s]", "(ns.s,)") + "{{ {ns.s: 1} }}", "RecursionError: values nest deeper than 500"},
 		{"{% set ns = namespace(g=[1]) %}{% for i in range(99999) %}{% set ns.g = ns.g | map('string') %}{% endfor %}{{ ns.g | list }}", "RecursionError: "},
 	} {
-		begin := time.Now()
 		_, err := render(t, c.source, nil)
 		if c.want == "" {
 			require.NoError(t, err, c.source)
 		} else {
 			require.ErrorContains(t, err, c.want, c.source)
 		}
-		require.Less(t, time.Since(begin), time.Minute, c.source)
 	}
 
 	for source, want := range map[string]string{
@@ -194,12 +192,9 @@ func TestCancel(t *testing.T) {
 		template, err := jinja.Parse("test", source, jinja.Options{})
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		begin := time.Now()
 		_, err = template.Render(ctx, hello, chat.Options{})
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded, source)
-		require.Less(t, time.Since(begin), 5*time.Second, source)
-		t.Log(time.Since(begin), source)
 		_, err = template.Render(ctx, hello, chat.Options{})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}

@@ -59,8 +59,8 @@ func TestCrewGoesHome(t *testing.T) {
 	b, err := New(Options{Workers: 4})
 	require.NoError(t, err)
 	b.run(4*grain, 4, func(*scratch, int) {})
-	for start := time.Now(); slices.ContainsFunc(b.crew.helpers, func(h *helper) bool { return h.alive.Load() }); time.Sleep(patience) {
-		require.Less(t, time.Since(start), 5*time.Second)
+	for slices.ContainsFunc(b.crew.helpers, func(h *helper) bool { return h.alive.Load() }) {
+		time.Sleep(patience)
 	}
 }
 

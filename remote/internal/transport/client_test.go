@@ -269,11 +269,9 @@ func TestDeadlineAndCancel(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	begin := time.Now()
 	err = c.Do(ctx, get("/"), JSON(new(int)))
 	require.ErrorIs(t, err, context.Canceled)
 	require.False(t, Retryable(err))
-	require.Less(t, time.Since(begin), time.Second)
 }
 
 // The key stays with the server that it is for, and a POST is not sent elsewhere.
