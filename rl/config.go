@@ -92,7 +92,9 @@ type Config struct {
 	Reject []objective.Rejection
 	// TopEntropy is the share of each mini-batch's tokens, those of the highest entropy,
 	// that carry the policy loss (objective.Layout.TopEntropy); the others are masked as
-	// by Credit. 0 = all. It takes a forward pass for the entropies.
+	// by Credit. It is a share of all tokens, also of those that Credit masks, so that
+	// fewer are left (metric objective/kept). 0 = all. It takes a forward pass for the
+	// entropies.
 	TopEntropy float64
 	// ExcludeDeadKL omits the regularisers (KL, entropy) for the completions of
 	// dead groups, which then have no gradient unless step credit gives them an
@@ -115,7 +117,8 @@ type Config struct {
 	EvalEvery int64
 	// Checkpoint, if not nil, is called after every CheckpointEvery-th training
 	// step, and by Run after the last. It calls Trainer.Save, usually through
-	// package rl/checkpoint.
+	// package rl/checkpoint. With Async the step after it samples anew with staleness 0,
+	// so that another CheckpointEvery is another run: it belongs to the settings.
 	Checkpoint      func(ctx context.Context, t *Trainer) error
 	CheckpointEvery int64
 	// OnRollouts, if not nil, sees every collection after credit was assigned
@@ -304,6 +307,9 @@ func (c *Config) validateNeeds() error {
 	if err := supports(c.Policy, Required(needs)); err != nil {
 		return fmt.Errorf("rl: Config.Objective: %w", err)
 	}
+	if c.TopEntropy > 0 && sharesRatio(c.Objective) {
+		return fmt.Errorf("rl: Config.TopEntropy is %v, and leaves the tokens of a completion different advantages: %w", c.TopEntropy, objective.ErrSharedRatio)
+	}
 	if c.TopEntropy > 0 || c.AdaptiveEntropy != nil {
 		if err := supports(c.Policy, CapEntropy); err != nil {
 			return fmt.Errorf("rl: Config.TopEntropy or AdaptiveEntropy: %w", err)
@@ -331,6 +337,12 @@ func readsRollout(o objective.Objective) bool {
 		return slices.ContainsFunc(parts, readsRollout)
 	}
 	return o.Needs()&objective.InputRollout != 0 // of an objective of the caller's
+}
+
+// sharesRatio reports whether an objective has a part with one ratio for all tokens.
+func sharesRatio(o objective.Objective) bool {
+	_, shares := o.(objective.GSPO)
+	return shares || slices.ContainsFunc(objective.Parts(o), sharesRatio)
 }
 
 // loss is the objective of the next optimiser step.

@@ -69,6 +69,8 @@ func TestReject(t *testing.T) {
 		m, err := tr.Step(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, c.rejected, m["objective/rejected"])
+		require.InDelta(t, 0.125, m["objective/engine_mismatch"], 1e-12, "of all tokens: a quarter is 0.5 off")
+		require.InDelta(t, 0.25, m["objective/engine_mismatch_over_01"], 1e-12)
 		n := float64(tokens[true] + tokens[false])
 		require.Equal(t, c.rejected, float64(tokens[false])/n)
 		require.InDelta(t, m["optimizer_steps"], sum, 1e-12, "the weights of every step are a mean over the tokens that are left")
@@ -124,6 +126,7 @@ func TestTopEntropy(t *testing.T) {
 		require.Less(t, low, threshold)
 		require.GreaterOrEqual(t, high, threshold)
 		require.GreaterOrEqual(t, kept, 32)
+		require.InDelta(t, float64(kept)/64, m["objective/kept"], 1e-12)
 		require.Less(t, kept, 64)
 	}
 }
@@ -227,7 +230,10 @@ func TestSelectionsAreChecked(t *testing.T) {
 		"Config.Reject[1]: objective: Rejection.Max is 0": func(c *rl.Config) { c.Reject = append(k3, objective.Rejection{Estimator: objective.K1}) },
 		"but Config.TrustRollout takes those":             func(c *rl.Config) { c.Reject, c.TrustRollout = k3, true },
 		"Config.TopEntropy is 20":                         func(c *rl.Config) { c.TopEntropy = 20 },
-		"Config.TopEntropy is NaN":                        func(c *rl.Config) { c.TopEntropy = math.NaN() },
+		"Config.TopEntropy is 0.2, and leaves the tokens of a completion different advantages: objective: GSPO": func(c *rl.Config) {
+			c.Objective, c.TopEntropy = objective.Terms{objective.GSPO{ClipLow: 0.1, ClipHigh: 0.1}}, 0.2
+		},
+		"Config.TopEntropy is NaN": func(c *rl.Config) { c.TopEntropy = math.NaN() },
 		"Config.AdaptiveEntropy: objective: AdaptiveEntropy.Target is 0": func(c *rl.Config) {
 			c.AdaptiveEntropy = &objective.AdaptiveEntropy{Delta: 1, Max: 1}
 		},

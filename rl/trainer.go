@@ -136,12 +136,15 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 //	objective/<name>         the objective's own metrics, as means
 //	objective/engine_mismatch
 //	                         mean |log-prob of the engine − of the policy| per
-//	                         token, before any update
+//	                         token, before any update; with Config.Reject of all
+//	                         tokens, those that it rejects too
 //	objective/engine_mismatch_over_01
 //	                         share of tokens where that is over 0.1
 //	objective/rejected       share of tokens that Config.Reject excluded
 //	objective/entropy_threshold
 //	                         entropy from which Config.TopEntropy keeps tokens
+//	objective/kept           with Config.TopEntropy, the share of tokens that it and
+//	                         Config.Credit leave in the policy loss
 //	objective/entropy_coef   of the bonus, with Config.AdaptiveEntropy: 0 where it
 //	                         was not needed
 //	reward_kl                divergence per token, with Config.RewardKL
@@ -384,7 +387,7 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 				return UpdateInfo{}, fmt.Errorf("rl: optimiser step %d: %w", t.opt, err)
 			}
 			t.opt++
-			if epoch == 0 && i == 0 {
+			if epoch == 0 && i == 0 && len(t.c.Reject) == 0 { // else measured before them
 				mismatch(b, info.Metrics)
 			}
 			total.merge(info)
@@ -411,18 +414,21 @@ func mismatch(b *Batch, m objective.Metrics) {
 	for i := range b.Samples {
 		s := &b.Samples[i]
 		for t, w := range s.Weight {
-			if w == 0 || len(s.Rollout) != len(s.LogP) {
-				continue
+			if w != 0 && len(s.Rollout) == len(s.LogP) {
+				addMismatch(m, s.LogP[t], s.Rollout[t])
 			}
-			d := math.Abs(s.LogP[t] - s.Rollout[t])
-			m.Add("engine_mismatch", d, 1)
-			over := 0.0
-			if d > 0.1 {
-				over = 1
-			}
-			m.Add("engine_mismatch_over_01", over, 1)
 		}
 	}
+}
+
+func addMismatch(m objective.Metrics, policy, engine float64) {
+	d := math.Abs(policy - engine)
+	m.Add("engine_mismatch", d, 1)
+	over := 0.0
+	if d > 0.1 {
+		over = 1
+	}
+	m.Add("engine_mismatch_over_01", over, 1)
 }
 
 // minibatches makes the batches, with weights fixed, and Old and Ref filled in
@@ -483,6 +489,13 @@ func (t *Trainer) choose(ctx context.Context, b *Batch, m objective.Metrics) err
 		if err := b.fillMissing(ctx, t.c.Policy, nil); err != nil {
 			return fmt.Errorf("rl: log-probs for Config.Reject: %w", err)
 		}
+		for i, in := range b.layout().Include {
+			for t, included := range in {
+				if s := &b.Samples[i]; included {
+					addMismatch(m, s.Old[t], s.Rollout[t])
+				}
+			}
+		}
 		rejected, err := b.Reject(t.c.Reject...)
 		if err != nil {
 			return fmt.Errorf("rl: Config.Reject: %w", err)
@@ -498,6 +511,18 @@ func (t *Trainer) choose(ctx context.Context, b *Batch, m objective.Metrics) err
 			return fmt.Errorf("rl: Config.TopEntropy: %w", err)
 		}
 		m.Add("entropy_threshold", threshold, 1)
+		l := b.layout()
+		for i, in := range l.Include {
+			for t, included := range in {
+				if included {
+					kept := 0.0
+					if l.Keep[i][t] {
+						kept = 1
+					}
+					m.Add("kept", kept, 1)
+				}
+			}
+		}
 	}
 	return nil
 }

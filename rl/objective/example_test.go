@@ -107,7 +107,7 @@ func ExampleGSPO() {
 	_, err = objective.GSPOToken{ClipLow: 3e-4, ClipHigh: 4e-4}.Eval(&s, objective.Metrics{})
 	fmt.Println(err, s.Grad)
 	// Output:
-	// objective: GSPO shares one ratio among all tokens, which would average step credit away; use GSPOToken (advantages 1 at position 0, -1 at position 1)
+	// objective: GSPO shares one ratio among all tokens, which would average away what step credit or TopEntropy masks; use GSPOToken (advantages 1 at position 0, -1 at position 1)
 	// <nil> [-0.5 0.5]
 }
 

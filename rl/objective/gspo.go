@@ -9,7 +9,7 @@ import (
 
 // ErrSharedRatio is the error of GSPO for a sequence whose tokens differ in
 // advantage.
-var ErrSharedRatio = errors.New("objective: GSPO shares one ratio among all tokens, which would average step credit away; use GSPOToken")
+var ErrSharedRatio = errors.New("objective: GSPO shares one ratio among all tokens, which would average away what step credit or TopEntropy masks; use GSPOToken")
 
 // GSPO is Group Sequence Policy Optimization (arXiv:2507.18071): the clipped
 // surrogate with one ratio for the whole sequence, through which its gradient

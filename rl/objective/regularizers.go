@@ -265,8 +265,8 @@ type AdaptiveEntropy struct {
 	// On is whether the entropy was at most Target after the last step, so that the
 	// next has the bonus: false before the first.
 	On bool `json:"on"`
-	// Target is the mean entropy per token, in nats, below which the bonus acts. It
-	// depends on model and task: look at the metric entropy at the start of a run.
+	// Target is the mean entropy per token that counts in the loss (not of those that
+	// Rejection excludes), in nats, below which the bonus acts. It depends on model and task: look at the metric entropy at the start of a run.
 	Target float64 `json:"target"`
 	// Delta is the change of Coef per optimiser step (TRL: 0.005).
 	Delta float64 `json:"delta"`
@@ -285,8 +285,8 @@ func (a *AdaptiveEntropy) Validate() error {
 			return fmt.Errorf("objective: AdaptiveEntropy.%s is %v, want a positive number", f.name, f.x)
 		}
 	}
-	if !(0 <= a.Min && a.Min <= a.Coef && a.Coef <= a.Max) || !finite(a.Max) {
-		return fmt.Errorf("objective: AdaptiveEntropy has Min %v, Coef %v and Max %v, want 0 ≤ Min ≤ Coef ≤ Max", a.Min, a.Coef, a.Max)
+	if !(0 <= a.Min && a.Min <= a.Coef && a.Coef <= a.Max && a.Max > 0) || !finite(a.Max) {
+		return fmt.Errorf("objective: AdaptiveEntropy has Min %v, Coef %v and Max %v, want 0 ≤ Min ≤ Coef ≤ Max, and Max positive (TRL: 1)", a.Min, a.Coef, a.Max)
 	}
 	return nil
 }
