@@ -117,6 +117,22 @@ func (b *Batch) split(parts int) (out []*Batch, places [][]int) {
 	return out, places
 }
 
+// inParts calls f with every part of Split. A *SampleError of f is about samples of the
+// part, and what inParts returns about those of b.
+func (b *Batch) inParts(parts int, f func(part *Batch) error) error {
+	all, places := b.split(parts)
+	for i, part := range all {
+		err := f(part)
+		if e, ok := errors.AsType[*SampleError](err); ok && places != nil {
+			err = &SampleError{places[i][e.From], places[i][e.To-1] + 1, e.Err}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Weigh fixes the weight of every token for one optimiser step on the whole
 // batch: Weight in the loss, KLWeight in regularisers. Excluded samples and tokens
 // (Include false) weigh 0, masked tokens (Keep false) what agg says. The error is
@@ -285,12 +301,10 @@ func (b *Batch) FillRef(ctx context.Context, p LogProber) error {
 // of ForwardBackward with an objective that is 0 and has no gradient.
 func (b *Batch) FillEntropy(ctx context.Context, p Policy, accumulate int) error {
 	b.Prepare(objective.InputEntropy) // so that parts and whole share Entropy
-	for _, part := range b.Split(accumulate) {
-		if _, _, err := p.ForwardBackward(ctx, part, measureEntropy{}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.inParts(accumulate, func(part *Batch) error {
+		_, _, err := p.ForwardBackward(ctx, part, measureEntropy{})
+		return err
+	})
 }
 
 // measureEntropy is the objective that reads entropies and is 0.

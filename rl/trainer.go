@@ -424,11 +424,14 @@ func mismatch(b *Batch, m objective.Metrics) {
 func addMismatch(m objective.Metrics, policy, engine float64) {
 	d := math.Abs(policy - engine)
 	m.Add("engine_mismatch", d, 1)
-	over := 0.0
-	if d > 0.1 {
-		over = 1
+	m.Add("engine_mismatch_over_01", oneIf(d > 0.1), 1)
+}
+
+func oneIf(ok bool) float64 {
+	if ok {
+		return 1
 	}
-	m.Add("engine_mismatch_over_01", over, 1)
+	return 0
 }
 
 // minibatches makes the batches, with weights fixed, and Old and Ref filled in
@@ -515,11 +518,7 @@ func (t *Trainer) choose(ctx context.Context, b *Batch, m objective.Metrics) err
 		for i, in := range l.Include {
 			for t, included := range in {
 				if included {
-					kept := 0.0
-					if l.Keep[i][t] {
-						kept = 1
-					}
-					m.Add("kept", kept, 1)
+					m.Add("kept", oneIf(l.Keep[i][t]), 1)
 				}
 			}
 		}

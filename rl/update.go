@@ -34,17 +34,14 @@ func Update(ctx context.Context, p Policy, b *Batch, o objective.Objective, accu
 		return UpdateInfo{}, err
 	}
 	info := UpdateInfo{OptimSteps: 1, Metrics: objective.Metrics{}}
-	parts, places := b.split(accumulate)
-	for i, part := range parts {
+	err := b.inParts(accumulate, func(part *Batch) error {
 		loss, m, err := p.ForwardBackward(ctx, part, o)
-		if e, ok := errors.AsType[*SampleError](err); ok && places != nil {
-			err = &SampleError{places[i][e.From], places[i][e.To-1] + 1, e.Err}
-		}
-		if err != nil {
-			return UpdateInfo{}, err
-		}
 		info.Loss += loss
 		info.Metrics.Merge(m)
+		return err
+	})
+	if err != nil {
+		return UpdateInfo{}, err
 	}
 	s, err := p.OptimStep(ctx, opt)
 	if err != nil {

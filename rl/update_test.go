@@ -2,6 +2,7 @@ package rl_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -87,7 +88,20 @@ func TestUpdateNamesTheSample(t *testing.T) {
 		b.Samples[3].Weight[0] = math.Inf(1) // the second sample of the second prompt
 		_, err := rl.Update(t.Context(), policytest.NewTablePolicy(8, nil, 7), b, objective.CrossEntropy{}, accumulate+1, rl.OptimOptions{})
 		require.Equal(t, "sample 3: the loss is +Inf", err.Error(), accumulate)
+		err = b.FillEntropy(t.Context(), secondFails{policytest.NewTablePolicy(8, nil, 7)}, accumulate+1)
+		require.Equal(t, "sample 3: no entropy", err.Error(), accumulate)
 	}
+}
+
+// secondFails is a policy without the entropy of the last sample of prompt 2.
+type secondFails struct{ rl.Policy }
+
+func (p secondFails) ForwardBackward(_ context.Context, b *rl.Batch, _ objective.Objective) (float64, objective.Metrics, error) {
+	last := len(b.Samples) - 1
+	if b.Prompts[len(b.Prompts)-1][0] != 2 {
+		return 0, nil, nil
+	}
+	return 0, nil, &rl.SampleError{From: last, To: last + 1, Err: errors.New("no entropy")}
 }
 
 // A sample without a prompt would be in no part, and its gradient missing.

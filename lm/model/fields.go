@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"reflect"
@@ -35,6 +36,21 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	return text, nil
+}
+
+// readOptional decodes a JSON file of at most limit bytes; without the file v stays.
+func readOptional(path string, limit int64, v any) error {
+	text, err := infile.Read(path, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
+	if err := infile.JSON(text, v); err != nil {
+		return fmt.Errorf("model: %s: %w", path, err)
+	}
+	return nil
 }
 
 // parseFields returns the fields of a JSON object.

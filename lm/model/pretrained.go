@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stepwise-rl/stepwise/internal/infile"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
 
@@ -174,18 +173,11 @@ const modulesFile = "modules.json"
 // pool hidden states and scale the result, or lower-cases texts.
 func checkModules(dir string) error {
 	path := filepath.Join(dir, modulesFile)
-	text, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	var modules []struct {
 		Type string `json:"type"`
 	}
-	if err := infile.JSON(text, &modules); err != nil {
-		return fmt.Errorf("model: %s: %w", path, err)
+	if err := readOptional(path, maxConfig, &modules); err != nil || modules == nil {
+		return err
 	}
 	known := []string{"Transformer", "Pooling", "Normalize"}
 	for i, m := range modules {
@@ -203,35 +195,18 @@ const sentenceFile = "sentence_bert_config.json"
 // them to a tokenizer that does not do so itself.
 func checkCase(dir string) error {
 	path := filepath.Join(dir, sentenceFile)
-	text, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	var settings struct {
 		Lower bool `json:"do_lower_case"`
 	}
-	if err := infile.JSON(text, &settings); err != nil {
-		return fmt.Errorf("model: %s: %w", path, err)
-	}
-	if !settings.Lower {
-		return nil
-	}
-	const maxTokenizer = 256 << 20
-	name := filepath.Join(dir, "tokenizer.json")
-	text, err = infile.Read(name, maxTokenizer)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("model: %w", err)
+	if err := readOptional(path, maxConfig, &settings); err != nil || !settings.Lower {
+		return err
 	}
 	var tokenizer struct {
 		Normalizer *caseNormalizer `json:"normalizer"`
 	}
-	if err == nil {
-		if err := infile.JSON(text, &tokenizer); err != nil {
-			return fmt.Errorf("model: %s: %w", name, err)
-		}
+	const maxTokenizer = 256 << 20
+	if err := readOptional(filepath.Join(dir, "tokenizer.json"), maxTokenizer, &tokenizer); err != nil {
+		return err
 	}
 	if !tokenizer.Normalizer.lowers() {
 		return optionError(path, "do_lower_case", true, "false, or a tokenizer.json whose normalizer lower-cases: nothing else does it here")

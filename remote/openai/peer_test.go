@@ -108,6 +108,17 @@ func (p *peer) setHook(hook func(w http.ResponseWriter, r *http.Request, body []
 	p.hook = hook
 }
 
+// failAt answers requests of a path with an error.
+func (p *peer) failAt(path string, status int, message string) {
+	p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		if r.URL.Path != path {
+			return false
+		}
+		p.fail(w, status, message)
+		return true
+	})
+}
+
 // draws is how many completions it has sampled.
 func (p *peer) draws() int {
 	p.mu.Lock()

@@ -140,13 +140,7 @@ func TestRefreshRefused(t *testing.T) {
 // sample from what it has then. The others go on. With none left, that is an error.
 func TestFailedRefresh(t *testing.T) {
 	bad, good := newPeer(t, DialectVLLM), newPeer(t, DialectVLLM)
-	bad.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
-		if r.URL.Path == "/collective_rpc" {
-			bad.fail(w, 500, "Call to collective_rpc method failed: \x1b[31mWorker failed")
-			return true
-		}
-		return false
-	})
+	bad.failAt("/collective_rpc", 500, "Call to collective_rpc method failed: \x1b[31mWorker failed")
 	e := open(t, config(bad, good))
 	require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormFolder)))
 	drawn := bad.draws()
@@ -164,13 +158,7 @@ func TestFailedRefresh(t *testing.T) {
 	require.NoError(t, e.Refresh(t.Context(), weightsAt(3, rollout.FormFolder)))
 	require.EqualValues(t, 1, e.Metrics()["engine/servers_dead"])
 
-	good.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
-		if r.URL.Path == "/resume" {
-			good.fail(w, 500, "no")
-			return true
-		}
-		return false
-	})
+	good.failAt("/resume", 500, "no")
 	err := e.Refresh(t.Context(), weightsAt(4, rollout.FormFolder))
 	require.ErrorIs(t, err, ErrNoServer)
 	require.ErrorContains(t, err, "resume: remote: POST "+good.URL+"/resume: 500")
@@ -184,13 +172,7 @@ func TestFailedRefresh(t *testing.T) {
 // example, has lost nothing: it is out until the next refresh.
 func TestFailedAdapter(t *testing.T) {
 	late, good := newPeer(t, DialectVLLM), newPeer(t, DialectVLLM)
-	late.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
-		if r.URL.Path == "/v1/load_lora_adapter" {
-			late.fail(w, 404, "No adapter found")
-			return true
-		}
-		return false
-	})
+	late.failAt("/v1/load_lora_adapter", 404, "No adapter found")
 	e := open(t, config(late, good))
 	require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormAdapter)))
 	require.EqualValues(t, 1, e.Metrics()["engine/servers_dead"])
@@ -244,13 +226,7 @@ func TestStartedAnewUnseen(t *testing.T) {
 	p, good := newPeer(t, DialectVLLM), newPeer(t, DialectVLLM)
 	e := open(t, config(p, good))
 	require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormFolder)))
-	p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
-		if r.URL.Path == "/collective_rpc" {
-			p.fail(w, 500, "Worker failed")
-			return true
-		}
-		return false
-	})
+	p.failAt("/collective_rpc", 500, "Worker failed")
 	for v := range int64(2) {
 		require.NoError(t, e.Refresh(t.Context(), weightsAt(3+v, rollout.FormFolder)))
 		require.EqualValues(t, 1, e.Metrics()["engine/servers_dead"])
