@@ -34,7 +34,8 @@ import (
 // weights that it should have replaced, is dropped and counted; it is in no group.
 //
 // The policy must be a [Publisher] and the engine a rollout.Concurrent: one that
-// samples from the policy's own memory would see weights that are half updated. Each
+// samples from the policy's own memory would see weights that are half updated. (In one
+// process that is lm/local.AsyncEngine, on a backend of its own.) Each
 // collection in flight judges Config.Judges completions at once, and estimator and
 // GroupFilter are asked about several collections at once. Dynamic sampling is limited
 // to one round, with Oversample for reserves, because later rounds would draw problems
