@@ -79,8 +79,9 @@
 //
 // An Exporter around a policy publishes its weights as files on a shared disk, for
 // inference servers: a whole model as a Hugging Face folder or a GGUF file, or adapters
-// alone. With ExporterConfig.DType a folder is in BF16, half as large. Adapters of a policy on a training server are merged here into whole models
-// where an engine wants those; an Engine of this package loads them as they are.
+// alone. ExporterConfig.DType halves a folder. Adapters of a policy on a training server
+// are merged here into whole models where an engine wants those; an Engine of this
+// package loads them as they are.
 //
 //	exporter, err := local.NewExporter(policy, local.ExporterConfig{
 //		Form: rollout.FormFolder, Dir: "/shared/weights", Model: pretrained,

@@ -188,10 +188,11 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 // Refresh implements rollout.Refresher: later samples carry w.Version. w.Local
 // is the *model.Decoder to sample from, as Policy.Publish returns it: the
 // engine's own, whose weights have changed in place, or another one of the same
-// configuration. (An AsyncEngine copies its weights.) Or w is a folder of adapters (rollout.FormAdapter), from a policy on a
+// configuration. Or w is a folder of adapters (rollout.FormAdapter), from a policy on a
 // training server: the engine's decoder gets them in place of those that it had, unless
 // it is a policy's. After an error of reading adapters it has none; anything else is an
-// error that changes nothing.
+// error that changes nothing. An AsyncEngine copies the weights of w.Local; after an
+// error of a backend they may be half copied.
 func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	if err := e.acquire(ctx); err != nil {
 		return err
