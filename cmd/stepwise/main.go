@@ -28,7 +28,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -59,30 +58,8 @@ var commands = []command{
 	{"serve", "answer relevance queries over HTTP", runServe},
 }
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
-
-// execute runs the command that the arguments name. Output that cannot be written, as to a
-// full disk, is an error of any command.
-func execute(args []string, in io.Reader, out, errs io.Writer) int {
-	checked := &checkedWriter{Writer: out}
-	status := dispatch("stepwise", commands, args, in, checked, errs)
-	if status == exitOK {
-		return finish("stepwise", checked.err, errs, exitInput)
-	}
-	return status
-}
-
-// checkedWriter remembers the first error of its Writer.
-type checkedWriter struct {
-	io.Writer
-	err error
-}
-
-// Write implements io.Writer.
-func (c *checkedWriter) Write(p []byte) (int, error) {
-	n, err := c.Writer.Write(p)
-	c.err = cmp.Or(c.err, err)
-	return n, err
+func main() {
+	os.Exit(dispatch("stepwise", commands, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // dispatch runs the command that the first argument names.

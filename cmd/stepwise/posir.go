@@ -213,7 +213,8 @@ func runPosirBuild(args []string, _ io.Reader, out, errs io.Writer) int {
 	if err := o.Validate(); err != nil {
 		return misused(flags, err, errs)
 	}
-	return finish(prog, posirBuild(names[0], names[1], o, out), errs, exitInput)
+	err := checked(out, func(out io.Writer) error { return posirBuild(names[0], names[1], o, out) })
+	return finish(prog, err, errs, exitInput)
 }
 
 func posirBuild(path, dir string, o posir.BuildOptions, out io.Writer) error {

@@ -292,7 +292,7 @@ func smallBenchmark(t *testing.T, name, prefix string) string {
 func TestPosirEvalLosesNothing(t *testing.T) {
 	blank, fine, out := smallBenchmark(t, "blank", "a "), smallBenchmark(t, "fine", ""), filepath.Join(t.TempDir(), "out[1]")
 	var errs strings.Builder
-	status := runPosirEval([]string{"-bm25", "-replicates", "99", "-out", out, fine, blank}, nil, new(full), &errs)
+	status := runPosirEval([]string{"-bm25", "-replicates", "99", "-out", out, fine, blank}, nil, full{}, &errs)
 	require.Equal(t, exitInput, status)
 	require.Contains(t, errs.String(), filepath.Join(out, "blank.trec")+`: posir: "a q1" cannot stand in a run file of TREC`)
 	require.Contains(t, errs.String(), "no space left")
