@@ -259,7 +259,7 @@ func openDomain(dir, corpora string) (*domain, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &domain{name: filepath.Base(filepath.Clean(dir)), files: files}
+	d := &domain{name: nameOf(dir), files: files}
 	if corpora != "" {
 		other, err := posirdata.Find(filepath.Join(corpora, d.name))
 		if err != nil {

@@ -271,6 +271,10 @@ func TestNameOf(t *testing.T) {
 	require.Equal(t, "multilingual-e5-v1.5", nameOf("intfloat/multilingual-e5-v1.5"), "at a server")
 	t.Chdir(filepath.Join(dir, "Qwen3-Embedding-0.6B"))
 	require.Equal(t, "Qwen3-Embedding-0.6B", nameOf("."))
+	t.Chdir(smallBenchmark(t, "sports", ""))
+	d, err := openDomain(".", "")
+	require.NoError(t, err)
+	require.Equal(t, "sports", d.name)
 }
 
 // smallBenchmark is the folder of a benchmark of two queries, whose IDs begin with a prefix.
