@@ -1,0 +1,28 @@
+package main
+
+import "fmt"
+
+// failure is what must and fail panic with, and catch makes an error again: of most errors
+// there is nothing to do but to end the run, or the program.
+type failure struct{ error }
+
+// must returns v, or fails.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(failure{err})
+	}
+	return v
+}
+
+func fail(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
+
+// catch, deferred, sets err if must or fail has ended the function.
+func catch(err *error) {
+	switch x := recover().(type) {
+	case nil:
+	case failure:
+		*err = x.error
+	default:
+		panic(x)
+	}
+}
