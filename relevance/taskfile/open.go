@@ -139,6 +139,9 @@ func (b *builder) source() *rows.Source {
 // generate takes the data of a generator.
 func (b *builder) generate() error {
 	name := b.f.Data.Generated
+	if b.o.Fold != nil {
+		return b.f.at("data.generated", "fold %d is asked for, but generated data have none: leave the fold out", *b.o.Fold)
+	}
 	make, ok := b.o.Generators[name]
 	if !ok {
 		known := cmp.Or(strings.Join(sortedKeys(b.o.Generators), ", "), "none")
@@ -196,6 +199,9 @@ const validationName = "validation"
 // readFiles reads the data from files and divides them.
 func (b *builder) readFiles() error {
 	d := &b.f.Data
+	if d.Tests != nil && b.o.Fold != nil {
+		return b.f.at("data.tests", "fold %d is asked for, but the test sets have files of their own: leave the fold out", *b.o.Fold)
+	}
 	var all []rows.Example
 	var err error
 	if d.Weak == nil {
@@ -257,10 +263,16 @@ func (b *builder) finish(name string, p split.Parts, tests []rows.TestSet) error
 	}
 	b.collect(b.documents)
 	b.documents = nil
+	var known []rows.Document
+	if len(b.task.Criteria) > 0 {
+		for _, d := range b.task.Collection.Documents() {
+			known = append(known, d.Document)
+		}
+	}
 	b.noteOrder()
 	b.noteLacks()
 	s := b.source()
-	s.Name = name
+	s.Name, s.Documents = name, known
 	var trained []rows.Example
 	at := rows.Shuffled(len(p.Train), b.o.Seed)
 	s.Size = len(p.Train)
@@ -328,7 +340,7 @@ func (b *builder) read(pairs rows.Table, set string) ([]rows.Example, error) {
 		}
 	}
 	d.Pairs.File = b.inputFile(d.Pairs.File)
-	d.Pairs.Columns.Keep = b.keep(d.Pairs.Columns.Keep)
+	d.Pairs.Columns.Keep = b.f.keep(d.Pairs.Columns.Keep)
 	es, r, err := d.Read()
 	if err != nil {
 		return nil, b.placed(err)
