@@ -36,6 +36,8 @@ type Data struct {
 	Unlabelled bool `yaml:"-"`
 	// AllDocuments asks for all of Documents in the report, judged or not.
 	AllDocuments bool `yaml:"-"`
+	// Check, if not nil, says what else makes the row of a pair malformed.
+	Check func(*Example) *RowError `yaml:"-"`
 }
 
 // Label is one label of a task.

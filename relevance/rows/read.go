@@ -291,6 +291,9 @@ func (d *Data) Each(r *Report) iter.Seq2[Example, error] {
 			}
 			r.Rows++
 			e, bad := j.example(row)
+			if bad == nil && d.Check != nil {
+				bad = d.Check(&e)
+			}
 			if bad != nil {
 				if d.OnBadRow == BadRowSkip {
 					r.Skip(bad)

@@ -332,6 +332,20 @@ func (b *builder) read(pairs rows.Table, set string) ([]rows.Example, error) {
 	d.Labels = b.f.Labels
 	d.OnBadRow = cmp.Or(b.o.OnBadRow, d.OnBadRow)
 	d.AllDocuments = set == "" && len(b.f.Criteria) > 0
+	d.Check = func(e *rows.Example) *rows.RowError {
+		for k, s := range b.f.Steps {
+			if s.Rule.Truth != "" {
+				if bad := b.allowed(e, k, columnTruth(e, s.Rule.Truth), s.Rule.Truth); bad != nil {
+					return bad
+				}
+			}
+		}
+		if set != "" || b.f.Split.Column == "" || b.f.Data.Tests != nil {
+			return nil
+		}
+		_, bad := b.foldOf(e)
+		return bad
+	}
 	for _, t := range []**rows.Table{&d.Queries, &d.Documents, &d.Ratings} {
 		if *t != nil {
 			there := **t
@@ -384,16 +398,26 @@ func (b *builder) divide(all []rows.Example) (split.Parts, int, error) {
 	return p, test, err
 }
 
+// foldOf is the fold that stands in the column of a pair.
+func (b *builder) foldOf(e *rows.Example) (int, *rows.RowError) {
+	column := b.f.Split.Column
+	n, err := strconv.Atoi(e.Columns[column])
+	if err != nil {
+		return 0, &rows.RowError{File: e.File, Line: e.Line, Field: column, Problem: fmt.Sprintf("is %q, want the number of a fold", e.Columns[column])}
+	}
+	return n, nil
+}
+
 // folds returns the fold of each pair.
 func (b *builder) folds(all []rows.Example) (func(rows.Example) int, error) {
 	s := &b.f.Split
 	if s.Column != "" {
-		for _, e := range all {
-			if _, err := strconv.Atoi(e.Columns[s.Column]); err != nil {
-				return nil, &rows.RowError{File: e.File, Line: e.Line, Field: s.Column, Problem: fmt.Sprintf("is %q, want the number of a fold", e.Columns[s.Column])}
+		for i := range all { // which may be weak
+			if _, bad := b.foldOf(&all[i]); bad != nil {
+				return nil, bad
 			}
 		}
-		return func(e rows.Example) int { n, _ := strconv.Atoi(e.Columns[s.Column]); return n }, nil
+		return func(e rows.Example) int { n, _ := b.foldOf(&e); return n }, nil
 	}
 	if s.Given == nil {
 		folds, err := split.Folds(all, cmp.Or(s.Folds, 5))

@@ -144,7 +144,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		with(steps, "steps:\n- name: a\n  rule: {criterion: brand}\n- name: b\n"):                   `task.yaml:7:21: steps[0].rule.criterion: no criterion is called "brand"; the file's are: `,
 		with(steps, "steps:\n- name: a\n  rule: {judge: model}\n- name: b\n"):                       `task.yaml:7:17: steps[0].rule.judge: no judge "model" was given, only: `,
 		with(steps, "steps:\n- name: a\n  criteria: [{text: x}]\n- name: b\n"):                      `task.yaml:7:14: steps[0].criteria[0]: has no name or no text, want both`,
-		with(steps, "steps:\n- name: a\n  answers: [yes, no]\n  rule: {truth: topic}\n- name: b\n"): `pairs.csv:4: field "topic": is "same", want one of yes, no`,
+		with(steps, "steps:\n- name: a\n  answers: [yes, no]\n  rule: {truth: topic}\n- name: b\n"): `pairs.csv:2: field "topic": is "same", want one of yes, no`,
 		with("pairs.csv", "nothere.csv"):                                                            `task.yaml:4:22: data.pairs.file: open nothere.csv: no such file or directory`,
 		with("", "split: {given: {file: nothere.csv}}\n"):                                           `task.yaml:6:23: split.given.file: open nothere.csv: no such file or directory`,
 		with("pairs.csv", "none.jsonl, columns: {keep: [a]}"):                                       `task.yaml:4:22: data.pairs.file: open none.jsonl: no such file or directory`,
@@ -439,6 +439,24 @@ func TestColumnsOfATemplate(t *testing.T) {
 	assert.Equal(t, []string{"topic", "why"}, got.File.Unlabelled("new.csv", "").Pairs.Columns.Keep)
 	_, err = open(t, strings.Replace(text, "topic", "tpoic", 1), Options{})
 	assert.ErrorContains(t, err, `task.yaml:6:17: prompt.input: pairs.csv:2: field "tpoic": is missing`)
+}
+
+// A truth that the step does not allow and a fold that is no number make a row malformed,
+// as a label does that is none.
+func TestMalformedTruthsAreSkipped(t *testing.T) {
+	text := strings.Replace(minimal, "[{name: label}]", "[{name: topic, answers: [same, other], rule: {truth: topic}}, {name: label}]\nsplit: {column: fold}", 1)
+	const data = "query,title,label,topic,fold\na,t,0,same,0\na,u,1,smae,0\nb,t,1,,1\nc,t,0,other,x\nd,t,0,other,1\n"
+	for text, want := range map[string]string{
+		text: `pairs.csv:3: field "topic": is "smae", want one of same, other`,
+		strings.Replace(text, "answers: [same, other], ", "", 1): `pairs.csv:5: field "fold": is "x", want the number of a fold`,
+	} {
+		_, err := open(t, text, Options{}, "pairs.csv", data)
+		assert.EqualError(t, err, want)
+	}
+	got, err := open(t, text, Options{OnBadRow: rows.BadRowSkip}, "pairs.csv", data)
+	require.NoError(t, err)
+	assert.Equal(t, 3, got.Source.Size+len(got.Source.Validation)+len(got.Source.Tests[0].Examples))
+	assert.Contains(t, got.Reports[0].String(), "5 rows, 2 malformed, skipped\n")
 }
 
 // A fold that is asked for is tested on, or it is an error.
