@@ -220,7 +220,7 @@ func TestExportOfSeveralChatTemplates(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "additional_chat_templates"), 0o777))
 	write("additional_chat_templates/rag.jinja", "R")
 	write("chat_template.jinja", "F")
-	require.Equal(t, map[string]any{"tokenizer.chat_template": "F", "tokenizer.chat_template.tool_use": "T", "tokenizer.chat_template.rag": "R"}, exported())
+	require.Equal(t, map[string]any{"tokenizer.chat_template": "F", "tokenizer.chat_template.rag": "R"}, exported())
 
 	// An old file does not say its model's type.
 	text, err := json.Marshal(tok)
