@@ -215,7 +215,7 @@ func main() {
 	tiny := flag.String("tiny", "", "write a small model to try it with into this folder, and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	parcels, err := readParcels(*data)
 	if err == nil && *tiny != "" {
 		err = writeTiny(*tiny, parcels, *job)
@@ -226,6 +226,11 @@ func main() {
 		} else if err == nil {
 			err = learn(ctx, os.Stdout, c, parcels, *out, *resume, slog.Default())
 		}
+	}
+	if err != nil && ctx.Err() != nil {
+		log.Print(err)
+		log.Print("stopped; the same command with -resume goes on from the last checkpoint, if there is one")
+		os.Exit(130)
 	}
 	if err != nil {
 		log.Fatal(err)

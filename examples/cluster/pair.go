@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/lm/chat"
@@ -315,7 +316,13 @@ func (p *pair) openTinker(ctx context.Context, c config, form rollout.Form, log 
 	if err != nil {
 		return nil, err
 	}
-	p.onClose(func() { _ = policy.Free(context.WithoutCancel(ctx)) })
+	p.onClose(func() {
+		// Asked to unload the model, the server does so when it has done what it is at;
+		// whoever stops the program does not wait for that.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		_ = policy.Free(ctx)
+	})
 	p.policy = policy
 	return client, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -328,4 +330,33 @@ func TestTinkerPolicyWithItsEngine(t *testing.T) {
 	require.Contains(t, out.String(), "after 2 training steps")
 	require.Zero(t, s.Models(), "what was made on the server is freed")
 	checkMismatch(t, dir)
+}
+
+// A program that is stopped does not wait for a server that is busy.
+func TestStoppedWhileTheServerIsBusy(t *testing.T) {
+	c, err := readConfig("tinker-tinker.json")
+	require.NoError(t, err)
+	c.Policy.Model, c.Policy.Rank = "table", 8
+	tok, err := tokenizer.Load(filepath.Join(tiny(t), "tokenizer.json"))
+	require.NoError(t, err)
+	s := tinkertest.NewServer(tinkertest.Options{Vocab: tok.VocabSize(), Mean: true})
+	defer s.Close()
+	var busy atomic.Bool
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if busy.Load() && strings.HasSuffix(r.URL.Path, "/retrieve_future") {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"type":"try_again"}`)
+			return
+		}
+		s.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	c.Policy.Server = &tinkerConfig{tinker.Config{Endpoint: remote.Endpoint{URL: front.URL}}}
+	ctx, cancel := context.WithCancel(t.Context())
+	p, err := openPair(ctx, c, tok, []int32{0}, t.TempDir(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	busy.Store(true)
+	cancel()
+	p.close()
+	require.Zero(t, s.Models(), "the server was asked to free it")
 }

@@ -45,7 +45,8 @@ var (
 )
 
 // New opens the servers: it asks each who it is and probes with real generations what
-// it can do, which it logs in one line per server. A server that is not up within
+// it can do, which it logs in one line per server. One that a refresh has left paused,
+// because its program was killed, goes on. A server that is not up within
 // Config.Patience, or answers other than its dialect says, is an error that names it.
 // Close the engine in the end.
 func New(ctx context.Context, c Config) (*Engine, error) {
@@ -261,13 +262,15 @@ func (e *Engine) deliver(ctx context.Context, call int64, identity string, ask f
 	defer cancel()
 	wait := e.backoff()
 	var last error
+	var failed []*server // where it was asked for
 	for faults, sent := 0, 0; faults < e.config.Attempts; sent++ {
 		if sent > 0 {
 			e.fleet.count(func(c *counters) { c.retries++ })
 			if sleep(limited, wait.NextBackOff()) != nil {
 				break
 			}
-			l, err = e.fleet.acquire(limited, call, l.server)
+			failed = append(failed, l.server)
+			l, err = e.fleet.acquire(limited, call, failed)
 			if limited.Err() != nil {
 				if err == nil {
 					e.fleet.abandon(l)
@@ -371,22 +374,24 @@ func (e *Engine) ask(ctx context.Context, s *server, c *call) (out rollout.Compl
 
 // askOften is ask, again if it fails by the server's fault or on the way.
 func (e *Engine) askOften(ctx context.Context, s *server, c *call) (out rollout.Completion, err error) {
-	err = e.often(ctx, func() (err error) { out, err = e.ask(ctx, s, c); return err })
+	err = e.often(ctx, func(ctx context.Context) (err error) { out, err = e.ask(ctx, s, c); return err })
 	return out, err
 }
 
-// often calls f up to Config.Attempts times.
-func (e *Engine) often(ctx context.Context, f func() error) error {
-	wait := e.backoff()
-	for attempt := 1; ; attempt++ {
-		err := f()
-		if err == nil || attempt == e.config.Attempts || reasonOf(err) == lostUTF8 || errors.Is(err, errEOS) || !transport.Retryable(err) {
-			return err
+// often calls f up to Config.Attempts times, for Config.PhaseTimeout at most.
+func (e *Engine) often(ctx context.Context, f func(context.Context) error) error {
+	return within(ctx, e.config.PhaseTimeout, func(ctx context.Context) error {
+		wait := e.backoff()
+		for attempt := 1; ; attempt++ {
+			err := f(ctx)
+			if err == nil || attempt == e.config.Attempts || reasonOf(err) == lostUTF8 || errors.Is(err, errEOS) || !transport.Retryable(err) {
+				return err
+			}
+			if sleep(ctx, wait.NextBackOff()) != nil {
+				return err
+			}
 		}
-		if sleep(ctx, wait.NextBackOff()) != nil {
-			return err
-		}
-	}
+	})
 }
 
 // backoff returns the waits between the attempts of a sample.

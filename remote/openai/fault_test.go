@@ -118,6 +118,7 @@ func TestFaults(t *testing.T) {
 						if err := got[i][n].Err; err != nil {
 							require.Equal(t, rollout.Completion{Request: i, Index: n, Err: err}, got[i][n])
 							require.Contains(t, err.Error(), "openai: ")
+							t.Log(err)
 							lostSamples++
 							continue
 						}
@@ -232,6 +233,59 @@ func TestManyRequestsUnderFaults(t *testing.T) {
 	t.Logf("%d samples, %d faults, %v retries, heap %d KiB in the middle and %d KiB at the end", 2*n, hit, m["engine/retries"], heap[0]>>10, heap[1]>>10)
 	require.Greater(t, hit, n/10)
 	require.Less(t, heap[1], heap[0]+8<<20)
+}
+
+// Servers that say that they are well and answer every sample with an error take none from
+// the others: a sample that was hit at one and at another goes to a third, though these
+// are always free.
+func TestSickServers(t *testing.T) {
+	well, sick := newPeer(t, DialectVLLM), []*peer{newPeer(t, DialectVLLM), newPeer(t, DialectVLLM)}
+	e := open(t, config(append(sick, well)...))
+	well.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+		time.Sleep(5 * time.Millisecond) // its places are taken
+		return false
+	})
+	var at, most [2]atomic.Int64
+	for i, p := range sick {
+		p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+			if r.URL.Path != "/v1/completions" {
+				return false
+			}
+			if n := at[i].Add(1); n > most[i].Load() {
+				most[i].Store(n)
+			}
+			time.Sleep(time.Millisecond)
+			p.fail(w, 500, "CUDA error")
+			at[i].Add(-1)
+			return true
+		})
+	}
+	for round := range 3 {
+		for _, all := range sampleAll(t, e, requests(60)) {
+			for _, c := range all {
+				require.NoError(t, c.Err, "round %d", round)
+			}
+		}
+		for i := range sick {
+			if round > 0 { // one at a time, until it answers
+				require.LessOrEqual(t, most[i].Load(), int64(1))
+			}
+			most[i].Store(0)
+		}
+		e.fleet.mu.Lock()
+		for _, s := range e.fleet.servers {
+			s.notBefore = time.Time{} // it is asked again
+		}
+		e.fleet.mu.Unlock()
+	}
+	for _, p := range sick {
+		p.setHook(nil)
+	}
+	sampleAll(t, e, requests(60))
+	require.EqualValues(t, 3, e.Metrics()["engine/servers_up"])
+	for _, s := range e.fleet.servers {
+		require.Zero(t, s.failures)
+	}
 }
 
 // A call that is cancelled while all servers hang returns.

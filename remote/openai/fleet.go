@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,9 +113,10 @@ func (f *fleet) behind(call int64) bool {
 	return false
 }
 
-// acquire waits for a place at the least loaded server, and at another than avoid if
-// another is up. Samples of earlier calls go first; call 0 is before all.
-func (f *fleet) acquire(ctx context.Context, call int64, avoid *server) (*lease, error) {
+// acquire waits for a place at the least loaded server. Those of avoid, where the sample
+// has failed, are used only if no other is well, and then the first of them first. Samples
+// of earlier calls go first; call 0 is before all.
+func (f *fleet) acquire(ctx context.Context, call int64, avoid []*server) (*lease, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -161,12 +163,11 @@ func (f *fleet) acquire(ctx context.Context, call int64, avoid *server) (*lease,
 
 // choose returns the server to use, or to try whether it is up again, or how long to
 // wait at most. f.mu is held.
-func (f *fleet) choose(avoid *server, now time.Time) (best *server, trial bool, wait time.Duration, err error) {
+func (f *fleet) choose(avoid []*server, now time.Time) (best *server, trial bool, wait time.Duration, err error) {
 	wait = time.Second
 	dead := 0
-	others := false // a server besides avoid is up
-	for _, s := range f.servers {
-		others = others || s.state == stateUp && s != avoid
+	for len(avoid) > 0 && !f.well(now, avoid...) {
+		avoid = avoid[1:]
 	}
 	for _, s := range f.servers {
 		switch s.state {
@@ -191,7 +192,7 @@ func (f *fleet) choose(avoid *server, now time.Time) (best *server, trial bool, 
 			wait = min(wait, until)
 			continue
 		}
-		if s.inFlight >= s.limit || s == avoid && others {
+		if s.inFlight >= s.limit || slices.Contains(avoid, s) || s.inFlight > 0 && s.sick() && f.well(now, s) {
 			continue
 		}
 		if best == nil || s.inFlight*best.limit < best.inFlight*s.limit {
@@ -202,6 +203,19 @@ func (f *fleet) choose(avoid *server, now time.Time) (best *server, trial bool, 
 		return nil, false, 0, f.none()
 	}
 	return best, false, wait, nil
+}
+
+// sick reports whether a server has failed and not answered a sample since. What it says of
+// its health is not believed then, as long as others are well: it gets one at a time.
+// f.mu is held.
+func (s *server) sick() bool { return s.failures >= failuresDown }
+
+// well reports whether a server besides some is up, not sick, and has not asked to wait.
+// f.mu is held.
+func (f *fleet) well(now time.Time, besides ...*server) bool {
+	return slices.ContainsFunc(f.servers, func(s *server) bool {
+		return s.state == stateUp && !s.sick() && !s.notBefore.After(now) && !slices.Contains(besides, s)
+	})
 }
 
 // none is the error when no server is left. f.mu is held.
@@ -248,8 +262,11 @@ func (f *fleet) try(ctx context.Context, s *server) {
 	}
 	switch {
 	case err == nil:
-		s.state, s.failures, s.notBefore = stateUp, 0, time.Time{}
-		s.waits.Reset()
+		s.state, s.notBefore = stateUp, time.Time{}
+		if !f.well(time.Now(), s) {
+			s.failures = 0
+			s.waits.Reset()
+		}
 	case errors.Is(err, errOtherWeights):
 		s.state, s.lastErr, s.gone = stateDead, err, true
 	default:
@@ -267,6 +284,7 @@ func (f *fleet) release(l *lease) (last int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.failures = 0
+	l.waits.Reset()
 	f.free(l)
 	if l.model != l.server.model {
 		return l.version // by their name, they were the same to the end

@@ -145,13 +145,11 @@ func (e *Engine) CheckTopLogProbs(k int) error {
 		}
 		c := e.probeCall(s.identity.model, e.probePrompt(2, 0), rollout.Params{})
 		c.top = k
-		ctx, cancel := context.WithTimeout(context.Background(), e.config.PhaseTimeout)
-		err := e.often(ctx, func() error {
+		err := e.often(context.Background(), func(ctx context.Context) error {
 			return e.score(ctx, s, c, func(got *scores) error {
 				return e.fillTop(make([]int32, k), make([]float64, k+1), got.top[0])
 			})
 		})
-		cancel()
 		_, answered := errors.AsType[*answerError](err)
 		switch {
 		case err == nil:

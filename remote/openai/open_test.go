@@ -295,3 +295,43 @@ func TestMetrics(t *testing.T) {
 		require.True(t, strings.HasPrefix(name, "engine/"), name)
 	}
 }
+
+// A refresh that a killed trainer has begun leaves a server paused: it is up, and keeps
+// every generation waiting.
+func TestNewResumesWhatIsPaused(t *testing.T) {
+	for _, d := range []Dialect{DialectVLLM, DialectSGLang} {
+		p := newPeer(t, d, func(p *peer) { p.paused = true })
+		p.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+			p.mu.Lock()
+			waits := p.paused && r.URL.Path == dialects[d].samplePath()
+			p.mu.Unlock()
+			if waits {
+				<-r.Context().Done()
+			}
+			return waits
+		})
+		c := config(p)
+		c.AttemptTimeout = 200 * time.Millisecond
+		e, err := New(t.Context(), c)
+		require.NoError(t, err, d)
+		require.NoError(t, e.Refresh(t.Context(), weightsAt(5, rollout.FormFolder)))
+	}
+}
+
+// A server that is up and generates nothing is an error after PhaseTimeout, however long
+// a sample may take.
+func TestNewIsBounded(t *testing.T) {
+	p := newPeer(t, DialectVLLM)
+	p.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+		waits := r.URL.Path == "/v1/completions"
+		if waits {
+			<-r.Context().Done()
+		}
+		return waits
+	})
+	c := config(p)
+	c.SampleTimeout, c.PhaseTimeout = 24*time.Hour, 50*time.Millisecond
+	_, err := New(t.Context(), c)
+	require.ErrorContains(t, err, p.URL)
+	require.ErrorContains(t, err, "a probe: not done within Config.PhaseTimeout, 50ms")
+}

@@ -229,6 +229,8 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "POST /pause", "POST /pause_generation":
 		p.paused = true
 		p.answer(w, map[string]any{})
+	case "GET /is_paused":
+		p.answer(w, map[string]any{"is_paused": p.paused})
 	case "POST /resume", "POST /continue_generation":
 		p.paused = false
 		p.answer(w, map[string]any{})

@@ -242,7 +242,7 @@ func (e *Engine) probeScores(ctx context.Context, s *server, prompt []int32, gre
 		return false, nil
 	}
 	var logp []float64
-	err := e.often(ctx, func() error {
+	err := e.often(ctx, func(ctx context.Context) error {
 		return e.score(ctx, s, c, func(got *scores) error { logp = got.logp; return nil })
 	})
 	if _, ok := errors.AsType[*transport.StatusError](err); ok {

@@ -31,16 +31,21 @@ func label(version int64) string { return strconv.FormatInt(version, 10) }
 
 // phase runs a part of the refresh within its deadline.
 func (r *refresh) phase(ctx context.Context, name string, f func(ctx context.Context) error) error {
-	within, cancel := context.WithTimeout(ctx, r.timeout)
-	defer cancel()
-	err := f(within)
-	if err != nil && within.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("%s: not done within Config.PhaseTimeout, %v: %w", name, r.timeout, err)
-	}
-	if err != nil {
+	if err := within(ctx, r.timeout, f); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// within calls f, whose context ends after the time of Config.PhaseTimeout.
+func within(ctx context.Context, timeout time.Duration, f func(ctx context.Context) error) error {
+	inner, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := f(inner)
+	if err != nil && inner.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("not done within Config.PhaseTimeout, %v: %w", timeout, err)
+	}
+	return err
 }
 
 // named reports whether weights of the form get a name of their own, so that requests

@@ -38,6 +38,9 @@ func (sglang) identify(ctx context.Context, s *server) (identity, error) {
 	if err := s.ownedBy(models.Data[0].Owner); err != nil {
 		return identity{}, err
 	}
+	// A refresh that was killed leaves it paused, which it does not tell. If this is
+	// refused, the probes find out what it matters.
+	_ = s.post(ctx, "/continue_generation", map[string]any{}, nil)
 	// /generate asks for no model: there is one, and its adapters.
 	// A prompt must be six tokens shorter than its context.
 	return identity{model: models.Data[0].ID, context: max(0, models.Data[0].Max-6)}, nil

@@ -58,7 +58,18 @@ func (vllm) identify(ctx context.Context, s *server) (identity, error) {
 	if s.client.Do(ctx, transport.Request{Method: http.MethodGet, Path: "/metrics", Once: true}, transport.Bytes(&metrics)) == nil {
 		id.adapters = bytes.Contains(metrics, []byte("vllm:lora_requests_info"))
 	}
-	return id, oneModel(s, names)
+	if err := oneModel(s, names); err != nil {
+		return id, err
+	}
+	// A refresh that was killed leaves it paused. Only in developer mode can it be.
+	var state struct {
+		Paused bool `json:"is_paused"`
+	}
+	asked := transport.Request{Method: http.MethodGet, Path: "/is_paused", Accept: "application/json", Once: true}
+	if s.decode(ctx, asked, &state) != nil || !state.Paused {
+		return id, nil
+	}
+	return id, s.post(ctx, "/resume", nil, nil)
 }
 
 // oneModel is an error unless there is one name.

@@ -37,7 +37,7 @@ func (c *Client) downloadAdapter(ctx context.Context, model, name, folder string
 	}
 	r := transport.Request{
 		Method: http.MethodGet, Path: "/api/v1/training_runs/" + url.PathEscape(model) + "/checkpoints/" + url.PathEscape(name) + "/archive",
-		MaxBody: maxArchive,
+		MaxBody: maxArchive, Silence: c.patience(),
 	}
 	var tmp string
 	err := c.http.Do(ctx, r, func(h *http.Response) (err error) {

@@ -5,11 +5,16 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/remote"
 )
 
 type entry struct {
@@ -69,6 +74,28 @@ func TestUnpackAdapter(t *testing.T) {
 	} {
 		require.ErrorContains(t, unpackAdapter(bytes.NewReader(c.archive), t.TempDir()), c.want, name)
 	}
+}
+
+// A server that stops in the middle of an archive is not waited for any longer than for
+// other answers, and nothing is left of it.
+func TestStalledArchive(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write(pack(t, whole...)[:20])
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer s.Close()
+	c, err := New(Config{
+		Endpoint: remote.Endpoint{URL: s.URL}, Timeout: 50 * time.Millisecond, Heartbeat: 10 * time.Millisecond,
+		Retry: remote.Retry{Attempts: 2, Elapsed: 50 * time.Millisecond, Backoff: time.Millisecond, MaxBackoff: time.Millisecond},
+	})
+	require.NoError(t, err)
+	defer c.Close()
+	dir := t.TempDir()
+	require.ErrorContains(t, c.downloadAdapter(t.Context(), "m", "v1", filepath.Join(dir, "v1")), "not a byte of the answer for 50ms")
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, files)
 }
 
 func FuzzUnpackAdapter(f *testing.F) {

@@ -236,11 +236,16 @@ func (c *Client) hear(err error) {
 	}
 }
 
+// patience is how long a server may keep silent.
+func (c *Client) patience() time.Duration {
+	return max(c.config.Retry.Elapsed, c.config.Timeout, 3*c.config.Heartbeat)
+}
+
 // silent returns an error if the server has answered nothing for so long, heartbeats
 // neither, that it is not just busy with a result.
 func (c *Client) silent() error {
 	silence := time.Since(c.began) - time.Duration(c.heard.Load())
-	if silence <= max(c.config.Retry.Elapsed, c.config.Timeout, 3*c.config.Heartbeat) {
+	if silence <= c.patience() {
 		return nil
 	}
 	return fmt.Errorf("the server has answered nothing for %v, heartbeats neither", silence.Round(time.Millisecond))

@@ -306,6 +306,25 @@ func TestPolling(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A server that asks for more time than Config.Retry allows is not waited for.
+func TestRetryAfterIsBounded(t *testing.T) {
+	b, url := newBetween(t, newServer(t, tinkertest.Options{}))
+	p := newPolicy(t, newClient(t, url))
+	busy := "/retrieve_future"
+	b.change = func(r *http.Request, _ []byte, answer *httptest.ResponseRecorder) {
+		if strings.HasSuffix(r.URL.Path, busy) {
+			answer.Code = 503
+			answer.Header().Set("Retry-After", "86400")
+		}
+	}
+	_, _, err := p.ForwardBackward(t.Context(), batch(), objective.CrossEntropy{})
+	require.ErrorContains(t, err, "no result after 1 polls")
+	require.ErrorContains(t, err, "Retry-After 24h0m0s")
+	busy = "/create_model"
+	_, err = tinker.NewPolicy(t.Context(), newClient(t, url), tinker.PolicyConfig{Model: "table", LoRA: tinker.LoRA{Rank: 8}, Scaling: tinker.ScalingSum})
+	require.ErrorContains(t, err, "Retry-After 24h0m0s")
+}
+
 // The key goes to the server as X-API-Key and appears nowhere else.
 func TestKey(t *testing.T) {
 	t.Setenv("STEPWISE_TEST_KEY", "tml-very-secret")

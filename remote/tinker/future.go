@@ -103,12 +103,12 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 		if failures++; failures == 1 {
 			failing = time.Now()
 		}
-		if c.enough(failures, failing) {
-			return fmt.Errorf("tinker: %s: no result after %d polls: %w", what, failures, err)
-		}
 		wait := c.backoff(failures, err)
 		if damaged { // it is not the server that needs time
 			wait = c.config.Retry.Backoff
+		}
+		if c.enough(failures, failing, wait) {
+			return fmt.Errorf("tinker: %s: no result after %d polls: %w", what, failures, err)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
@@ -117,9 +117,9 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 }
 
 // enough reports whether Config.Retry allows no further attempt after failures of
-// them since then.
-func (c *Client) enough(failures int, since time.Time) bool {
-	return failures >= max(c.config.Retry.Attempts, 1) || time.Since(since) > c.config.Retry.Elapsed
+// them since then, and a wait, which is as long as a server says.
+func (c *Client) enough(failures int, since time.Time, wait time.Duration) bool {
+	return failures >= max(c.config.Retry.Attempts, 1) || time.Since(since)+wait > c.config.Retry.Elapsed
 }
 
 // backoff is the wait after a number of failures, the last of which was err.

@@ -32,11 +32,12 @@ func (c *Client) newModel(ctx context.Context, base string, l LoRA) (*model, err
 	start := time.Now()
 	for try := 1; ; try++ {
 		m, lost, err := c.tryModel(ctx, base, l)
-		if err == nil || !lost || c.enough(try, start) || ctx.Err() != nil {
+		wait := c.backoff(try, err)
+		if err == nil || !lost || c.enough(try, start, wait) || ctx.Err() != nil {
 			return m, err
 		}
 		c.config.Log.Warn("tinker: create_model without an answer, once more in a new session", "error", err.Error())
-		if err := sleep(ctx, c.backoff(try, err)); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return nil, err
 		}
 	}
@@ -353,7 +354,7 @@ func (c *Client) loadModel(ctx context.Context, base string, l LoRA, ref string)
 		m.discard(ctx)
 		// An earlier attempt whose answer was lost makes the model one that cannot
 		// be loaded into.
-		if s, ok := errors.AsType[*transport.StatusError](err); !ok || c.enough(try, start) || s.Status != http.StatusBadRequest || !strings.Contains(s.Body, "not permitted") {
+		if s, ok := errors.AsType[*transport.StatusError](err); !ok || c.enough(try, start, 0) || s.Status != http.StatusBadRequest || !strings.Contains(s.Body, "not permitted") {
 			return nil, err
 		}
 	}

@@ -210,6 +210,9 @@ type Request struct {
 	ID string
 	// Timeout bounds each attempt, its body included; 0 = only the context does.
 	Timeout time.Duration
+	// Silence bounds the time in which an attempt gets not a byte of its answer, for
+	// bodies that may take as long as they take; 0 = unlimited.
+	Silence time.Duration
 	// MaxBody replaces Options.MaxBody unless it is 0.
 	MaxBody int64
 	// Once allows a single attempt whatever Options.Retry says.
@@ -300,6 +303,15 @@ func (c *Client) try(ctx context.Context, r Request, target *url.URL, read func(
 		}
 	}()
 	whole := ctx
+	heard, silent := func() {}, &atomic.Bool{}
+	if r.Silence > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		t := time.AfterFunc(r.Silence, func() { silent.Store(true); cancel() })
+		defer t.Stop()
+		heard = func() { t.Reset(r.Silence) }
+	}
 	if r.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
@@ -309,7 +321,11 @@ func (c *Client) try(ctx context.Context, r Request, target *url.URL, read func(
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // the rest repeats the URL, not redacted
 		}
-		if ctx.Err() != nil && whole.Err() == nil {
+		switch {
+		case ctx.Err() == nil || whole.Err() != nil:
+		case silent.Load(): // not as cancelled, which is not repeated
+			err = fmt.Errorf("not a byte of the answer for %v", r.Silence)
+		default:
 			err = fmt.Errorf("no answer within %v: %w", r.Timeout, err)
 		}
 		return &CallError{Method: r.Method, URL: remote.Redact(target), Err: err, secret: c.secret}
@@ -339,7 +355,7 @@ func (c *Client) try(ctx context.Context, r Request, target *url.URL, read func(
 	if r.MaxBody == 0 {
 		r.MaxBody = c.options.MaxBody
 	}
-	response.Body = &bounded{ReadCloser: response.Body, left: r.MaxBody, max: r.MaxBody}
+	response.Body = &bounded{ReadCloser: response.Body, left: r.MaxBody, max: r.MaxBody, heard: heard}
 	if read != nil {
 		if err := read(response); err != nil {
 			return fail(err)
@@ -350,10 +366,11 @@ func (c *Client) try(ctx context.Context, r Request, target *url.URL, read func(
 	return nil
 }
 
-// bounded gives an error after max bytes instead of the end.
+// bounded gives an error after max bytes instead of the end. It calls heard with each read.
 type bounded struct {
 	io.ReadCloser
 	left, max int64
+	heard     func()
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
@@ -361,6 +378,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 		p = p[:b.left+1]
 	}
 	n, err := b.ReadCloser.Read(p)
+	b.heard()
 	if b.left -= int64(n); b.left < 0 {
 		return n + int(b.left), Permanent(fmt.Errorf("%w, want at most %d bytes", ErrTooLarge, b.max))
 	}

@@ -274,6 +274,68 @@ func TestDeadlineAndCancel(t *testing.T) {
 	require.False(t, Retryable(err))
 }
 
+// A body may take as long as it takes, but not stop: the attempt then fails, and is
+// repeated.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(remote.Endpoint{URL: "http://example.com"}, Options{Retry: remote.Retry{Attempts: 2, Elapsed: 24 * time.Hour, Backoff: time.Second, MaxBackoff: time.Second}})
+		require.NoError(t, err)
+		bytes, attempts := 100, 0
+		c.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			attempts++
+			return &http.Response{StatusCode: http.StatusOK, Body: &slowly{r.Context(), bytes}}, nil
+		})
+		q := get("/")
+		q.Silence = time.Minute
+		var got []byte
+		start := time.Now()
+		require.NoError(t, c.Do(t.Context(), q, Bytes(&got)))
+		require.Len(t, got, 100)
+		require.Equal(t, 100*50*time.Second, time.Since(start))
+
+		bytes, attempts = -3, 0
+		err = c.Do(t.Context(), q, Bytes(&got))
+		require.ErrorContains(t, err, "not a byte of the answer for 1m0s")
+		require.True(t, Retryable(err))
+		require.Equal(t, 2, attempts)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*time.Second, cancel)
+		require.ErrorIs(t, c.Do(ctx, q, Bytes(&got)), context.Canceled)
+	})
+}
+
+// slowly is a body that gives a byte every 50 seconds. If left is negative, it stops after
+// so many, and does not end.
+type slowly struct {
+	ctx  context.Context
+	left int
+}
+
+func (s *slowly) Read(p []byte) (int, error) {
+	wait := 50 * time.Second
+	switch s.left {
+	case 0:
+		return 0, io.EOF
+	case -1:
+		wait = 1000 * time.Hour
+	}
+	select {
+	case <-s.ctx.Done():
+		return 0, s.ctx.Err()
+	case <-time.After(wait):
+	}
+	if s.left < 0 {
+		s.left++
+	} else {
+		s.left--
+	}
+	p[0] = 'x'
+	return 1, nil
+}
+
+func (s *slowly) Close() error { return nil }
+
 // The key stays with the server that it is for, and a POST is not sent elsewhere.
 func TestRedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
