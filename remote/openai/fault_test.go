@@ -311,7 +311,7 @@ func TestCancelledWhileServersHang(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	p := newPeer(t, DialectSGLang)
 	c := config(p)
-	c.SampleTimeout = 150 * time.Millisecond
+	c.SampleTimeout = 2 * time.Second
 	e := open(t, c)
 	slow := seed(requests(1)[0].Stream, 2)
 	p.setHook(func(_ http.ResponseWriter, r *http.Request, body []byte) bool {
@@ -326,7 +326,7 @@ func TestDeadline(t *testing.T) {
 	for i := range got {
 		for n, c := range got[i] {
 			if i == 0 && n == 2 {
-				require.ErrorContains(t, c.Err, "no answer within Config.SampleTimeout, 150ms; the last failure: ")
+				require.ErrorContains(t, c.Err, "no answer within Config.SampleTimeout, 2s; the last failure: ")
 				continue
 			}
 			require.NoError(t, c.Err)

@@ -338,7 +338,7 @@ func TestRefreshDeadline(t *testing.T) {
 	p, good := newPeer(t, DialectVLLM), newPeer(t, DialectVLLM)
 	c := config(p, good)
 	e := open(t, c)
-	e.config.PhaseTimeout = 50 * time.Millisecond
+	e.config.PhaseTimeout = 2 * time.Second
 	p.setHook(func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
 		if r.URL.Path != "/reset_prefix_cache" {
 			return false
@@ -348,7 +348,7 @@ func TestRefreshDeadline(t *testing.T) {
 	})
 	require.NoError(t, e.Refresh(t.Context(), weightsAt(2, rollout.FormFolder)))
 	require.EqualValues(t, 1, e.Metrics()["engine/servers_dead"])
-	require.ErrorContains(t, e.fleet.servers[0].lastErr, "clear the prefix cache: not done within Config.PhaseTimeout, 50ms")
+	require.ErrorContains(t, e.fleet.servers[0].lastErr, "clear the prefix cache: not done within Config.PhaseTimeout, 2s")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
