@@ -184,9 +184,14 @@ type unit struct {
 	rate float64
 }
 
-// digest identifies what the unit depends on.
+// digest identifies what the unit depends on. Outcome credit sees no verdict, so wrong
+// verdicts leave it the same run, which parts share.
 func (u unit) digest() string {
-	text, err := json.Marshal(map[string]any{"format": 1, "setting": u.part.setting, "seed": u.seed, "arm": u.arm, "rate": u.rate})
+	s := u.part.setting
+	if u.arm == "outcome" || u.arm == "outcome-form" {
+		s.FlipVerdicts, s.WrongRule = 0, 0
+	}
+	text, err := json.Marshal(map[string]any{"format": 1, "setting": s, "seed": u.seed, "arm": u.arm, "rate": u.rate})
 	if err != nil {
 		panic(err) // plain numbers and strings
 	}

@@ -110,6 +110,9 @@ func TestStudyFile(t *testing.T) {
 	s, err := readStudy("study.json")
 	require.NoError(t, err)
 	require.Equal(t, "2891045fe0d6", unit{s.part("grid"), 902, "outcome", 2e-4}.digest())
+	outcome := func(part string) string { return unit{s.part(part), 1201, "outcome", 4e-4}.digest() }
+	require.Equal(t, outcome("rule-20"), outcome("flip-10"), "outcome credit does not see which verdicts are wrong")
+	require.NotEqual(t, outcome("rule-20"), outcome("label-10"))
 	require.Equal(t, "1d40f8ca4a27", unit{part: &part{setting: s.Base.beforeRL()}, seed: 901}.digest(), "a warm-up")
 	r, err := readResults("../../docs/evidence/rows.csv")
 	require.NoError(t, err)
