@@ -161,9 +161,20 @@ func (f *Fit) validateExample(i int) error {
 	case e.Steps != nil && len(e.Steps) != len(f.Answers):
 		return fmt.Errorf("distill: Fit.Examples[%d] has %d steps, want %d", i, len(e.Steps), len(f.Answers))
 	}
+	if e.Belief != nil {
+		if err := checkDistribution(e.Belief); err != nil {
+			return fmt.Errorf("distill: Fit.Examples[%d].Belief: %w", i, err)
+		}
+	}
 	for k, p := range e.Steps {
-		if p != nil && len(p) != f.Answers[k] {
+		if p == nil {
+			continue
+		}
+		if len(p) != f.Answers[k] {
 			return fmt.Errorf("distill: Fit.Examples[%d].Steps[%d] has %d answers, want %d", i, k, len(p), f.Answers[k])
+		}
+		if err := checkDistribution(p); err != nil {
+			return fmt.Errorf("distill: Fit.Examples[%d].Steps[%d]: %w", i, k, err)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package distill_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -151,6 +152,7 @@ func TestFitErrorsNameTheField(t *testing.T) {
 		"label 2 of 2":            func(f *distill.Fit) { f.Examples[3].Label = 2 },
 		"belief over 2":           func(f *distill.Fit) { f.Classes = 3 },
 		"Loss.Soft":               func(f *distill.Fit) { f.Loss.Soft = -1 },
+		"Examples[3].Belief: the teacher's probabilities sum to 0.9": func(f *distill.Fit) { f.Examples[3].Belief = []float64{.5, .4} },
 	} {
 		f := fit(&linear{})
 		change(f)
@@ -164,6 +166,9 @@ func TestFitErrorsNameTheField(t *testing.T) {
 		}
 		require.ErrorContains(t, err, want)
 	}
+	f := fit(&linear{})
+	f.Answers, f.Examples[0].Steps = []int{2, 2}, [][]float64{nil, {math.NaN(), 1}}
+	require.ErrorContains(t, f.Validate(), "Examples[0].Steps[1]: the teacher's probability of class 0 is NaN")
 }
 
 // A step that is unknown has gradient 0, also in memory that was used before.

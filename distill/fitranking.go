@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/stepwise-rl/stepwise/rl"
 )
@@ -69,6 +70,11 @@ func (f *FitRanking) Validate() error {
 	for i, q := range f.Queries {
 		if len(q.Documents) < 2 || len(q.Documents) != len(q.Teacher) {
 			return fmt.Errorf("distill: FitRanking.Queries[%d] has %d documents and %d scores of the teacher, want as many and at least 2", i, len(q.Documents), len(q.Teacher))
+		}
+		for d, s := range q.Teacher {
+			if math.IsNaN(s) || math.IsInf(s, 0) {
+				return fmt.Errorf("distill: FitRanking.Queries[%d].Teacher[%d] is %v, want a finite score", i, d, s)
+			}
 		}
 	}
 	if err := f.LR.Validate(); err != nil {

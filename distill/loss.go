@@ -3,6 +3,7 @@ package distill
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Loss is the distillation loss of Hinton, Vinyals and Dean
@@ -105,26 +106,40 @@ func (l Loss) evalHead(h Head, outputs, teacher []float64, label int, grad []flo
 
 // softPart returns KL(q_T ‖ p_T) and adds scale·(p_T − q_T) to grad.
 func softPart(logits, teacher []float64, T, scale float64, grad []float64) (float64, error) {
-	sum, norm := 0.0, 0.0
-	for c, q := range teacher {
-		if !(q >= 0 && q <= 1+1e-9) {
-			return 0, fmt.Errorf("distill: the teacher's probability of class %d is %v", c, q)
-		}
-		sum += q
-		norm += math.Pow(q, 1/T)
+	if err := checkDistribution(teacher); err != nil {
+		return 0, fmt.Errorf("distill: %w", err)
 	}
-	if math.Abs(sum-1) > 1e-6 {
-		return 0, fmt.Errorf("distill: the teacher's probabilities sum to %v, want 1", sum)
+	top, norm := 1.0, 0.0
+	if T < 1 {
+		top = slices.Max(teacher) // or all powers might be 0
+	}
+	for _, q := range teacher {
+		norm += math.Pow(q/top, 1/T)
 	}
 	logZ, kl := logSumExp(logits, T), 0.0
 	for c, z := range logits {
-		q, logP := math.Pow(teacher[c], 1/T)/norm, z/T-logZ
+		q, logP := math.Pow(teacher[c]/top, 1/T)/norm, z/T-logZ
 		if q > 0 {
 			kl += q * (math.Log(q) - logP)
 		}
 		grad[c] += scale * (math.Exp(logP) - q)
 	}
 	return kl, nil
+}
+
+// checkDistribution returns an error unless a teacher's probabilities are some that sum to 1.
+func checkDistribution(teacher []float64) error {
+	sum := 0.0
+	for c, q := range teacher {
+		if !(q >= 0 && q <= 1+1e-9) {
+			return fmt.Errorf("the teacher's probability of class %d is %v", c, q)
+		}
+		sum += q
+	}
+	if math.Abs(sum-1) > 1e-6 {
+		return fmt.Errorf("the teacher's probabilities sum to %v, want 1", sum)
+	}
+	return nil
 }
 
 // logSumExp is log Σ exp(z/T).

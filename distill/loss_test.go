@@ -80,6 +80,17 @@ func TestLossClosedForms(t *testing.T) {
 	require.InDeltaSlice(t, []float64{0, 0}, grad, 1e-12)
 }
 
+// At a temperature near 0 the teacher's most likely classes share all, and the student's
+// likeliest has all, though 2/5 to the power 1,000 is 0 in float64.
+func TestLossAtLowTemperature(t *testing.T) {
+	const T = .001
+	grad := make([]float64, 3)
+	loss, err := distill.Loss{Soft: 1, Temperature: T}.Eval([]float64{1, 0, 0}, []float64{.4, .4, .2}, -1, grad)
+	require.NoError(t, err)
+	require.InDelta(t, T*T*(.5*math.Log(.5)+.5*(math.Log(.5)+1/T)), loss, 1e-12)
+	require.InDeltaSlice(t, []float64{T * .5, -T * .5, 0}, grad, 1e-12)
+}
+
 func TestLossRefusesWhatIsNoExample(t *testing.T) {
 	grad := make([]float64, 2)
 	for name, c := range map[string]struct {

@@ -91,4 +91,6 @@ func TestFitRankingLearnsMargins(t *testing.T) {
 	require.ErrorContains(t, (&distill.FitRanking{}).Validate(), "FitRanking.Ranker")
 	f.Queries[1].Teacher = nil
 	require.ErrorContains(t, f.Validate(), "Queries[1] has 3 documents and 0 scores")
+	f.Queries[1].Teacher = []float64{1, 2, math.Inf(1)}
+	require.ErrorContains(t, f.Validate(), "Queries[1].Teacher[2] is +Inf")
 }

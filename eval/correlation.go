@@ -40,6 +40,7 @@ func Pearson(x, y []float64) float64 {
 // Spearman returns the rank correlation of x and y: Pearson's coefficient of their
 // ranks, equal values having their mean rank. NaN and panics are as in [Pearson].
 func Spearman(x, y []float64) float64 {
+	mustPair(x, y)
 	if !varies(x) || !varies(y) {
 		return math.NaN()
 	}

@@ -25,6 +25,7 @@ func TestCorrelations(t *testing.T) {
 	for _, f := range []func(x, y []float64) float64{eval.Pearson, eval.Spearman, eval.Kendall} {
 		assert.True(t, math.IsNaN(f(x, same)) && math.IsNaN(f(same, x)) && math.IsNaN(f(x, nan)) && math.IsNaN(f(nil, nil)))
 		assert.Panics(t, func() { f(x, x[1:]) })
+		assert.Panics(t, func() { f(same, same[1:]) })
 	}
 	assert.True(t, math.IsNaN(eval.FitLine(same, x).Slope))
 	assert.True(t, math.IsNaN(eval.FitLine(x, same).R2))

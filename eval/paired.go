@@ -94,8 +94,9 @@ func (c Contrast) String() string {
 
 // CompareRuns contrasts two systems, a minus b. a[i][j] and b[i][j] are their values in
 // run i on example j, such as 1 for a right answer and 0 for a wrong one. Below some ten
-// runs the interval is too narrow, as that of any bootstrap; P is exact. It panics if a
-// and b differ in shape, and as BootstrapCrossed does.
+// runs the interval is too narrow, as that of any bootstrap; P is exact. If a value is
+// NaN, so are estimate, interval, deviation and P. It panics if a and b differ in shape, and
+// as BootstrapCrossed does.
 func CompareRuns(a, b [][]float64, o BootstrapOptions) Contrast {
 	if len(a) != len(b) {
 		panic(fmt.Sprintf("eval: %d and %d runs are not pairs", len(a), len(b)))
@@ -108,14 +109,15 @@ func CompareRuns(a, b [][]float64, o BootstrapOptions) Contrast {
 		}
 		for j := range a[i] {
 			d[i] = append(d[i], a[i][j]-b[i][j])
+			means[i] += d[i][j]
 		}
-		means[i], _ = Mean(d[i])
+		means[i] /= float64(len(d[i]))
 		if means[i] > 0 {
 			c.Better++
 		}
 	}
 	c.Interval, c.P = BootstrapCrossed(d, o), SignFlip(means, o.Seed)
-	if c.Runs < 2 {
+	if c.Runs < 2 || math.IsNaN(c.Estimate) {
 		c.Low, c.High, c.Deviation = math.NaN(), math.NaN(), math.NaN()
 		return c
 	}
@@ -245,12 +247,17 @@ func Holm(p []float64) []float64 {
 
 // PairedRuns returns how many pairs of runs it takes to see a true mean difference with
 // a probability of power, in a two-sided test at level alpha, if differences have the
-// standard deviation sd: ((z₁₋α⁄₂ + z_power)·sd/difference)², rounded up, and 1 at least.
-// It panics unless difference is positive, sd is 0 or more, and alpha and power are
+// standard deviation sd: ((z₁₋α⁄₂ + z_power)·sd/difference)², rounded up, 1 at least, and
+// math.MaxInt where that is more than an int holds. A power of at most alpha/2 takes 1. It
+// panics unless difference is positive, sd is 0 or more, and alpha and power are
 // between 0 and 1.
 func PairedRuns(difference, sd, alpha, power float64) int {
 	z := pairedZ("a difference", difference, sd, alpha, power)
-	return max(int(math.Ceil(z*z*sd*sd/(difference*difference))), 1)
+	ratio := z * sd / difference
+	if runs := math.Ceil(ratio * ratio); runs < math.MaxInt {
+		return max(int(runs), 1)
+	}
+	return math.MaxInt
 }
 
 // PairedDifference is the inverse of PairedRuns: the smallest true mean difference that
@@ -266,5 +273,5 @@ func pairedZ(name string, positive, sd, alpha, power float64) float64 {
 		panic(fmt.Sprintf("eval: paired runs with %s of %v, a deviation of %v, alpha %v and power %v, want the first above 0, the second 0 or more (NaN is that of fewer than two runs), and the others between 0 and 1",
 			name, positive, sd, alpha, power))
 	}
-	return math.Sqrt2 * (math.Erfinv(1-alpha) + math.Erfinv(2*power-1))
+	return math.Sqrt2 * max(math.Erfinv(1-alpha)+math.Erfinv(2*power-1), 0)
 }

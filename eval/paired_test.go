@@ -66,6 +66,31 @@ func TestPairedRuns(t *testing.T) {
 	require.InDelta(t, .01, eval.PairedDifference(97, .035, .05, .8), 5e-5)
 }
 
+// No number of runs is too large to say, and what a test sees by its level alone, it sees
+// in one run.
+func TestPairedRunsAtTheEnds(t *testing.T) {
+	require.Equal(t, math.MaxInt, eval.PairedRuns(1e-10, 1, .05, .8), "7.8e20, which no int holds")
+	require.Equal(t, math.MaxInt, eval.PairedRuns(1e-200, 1, .05, .8))
+	require.Equal(t, 1, eval.PairedRuns(1e-200, 0, .05, .8))
+	require.Equal(t, 1, eval.PairedRuns(.1, 1, .05, .01), "z₁₋α⁄₂ + z_power is −.37")
+	require.Zero(t, eval.PairedDifference(4, 1, .05, .01))
+}
+
+// An example without a value leaves nothing that could be said: not the p-value of the others.
+func TestCompareRunsOfWhatIsNaN(t *testing.T) {
+	a := make([][]float64, 8)
+	b := make([][]float64, 8)
+	for i := range a {
+		a[i], b[i] = []float64{1, 1, 1}, []float64{0, 0, 0}
+	}
+	a[3][1] = math.NaN()
+	c := eval.CompareRuns(a, b, eval.BootstrapOptions{Replicates: 50})
+	for name, v := range map[string]float64{"estimate": c.Estimate, "low": c.Low, "high": c.High, "p": c.P, "deviation": c.Deviation} {
+		require.True(t, math.IsNaN(v), "%s is %v", name, v)
+	}
+	require.Equal(t, eval.FindingUnresolved, c.Finding(.01))
+}
+
 // With effects of runs and of examples that add up, the variance of the mean is the sum
 // of both; a bootstrap of the runs alone would miss the examples'.
 func TestBootstrapCrossed(t *testing.T) {

@@ -148,6 +148,7 @@ func Minimize(ctx context.Context, p Problem, x0 []float64, s Settings, m Method
 		oldF := r.F
 		r.F = math.NaN()
 		if err := iterate(); err != nil {
+			r.F = oldF
 			return r, fmt.Errorf("mirror: iteration %d: %w", r.Iteration+1, err)
 		}
 		r.Iteration++

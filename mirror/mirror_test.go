@@ -348,6 +348,9 @@ func TestErrors(t *testing.T) {
 	r, err := mirror.Minimize(ctx, in.problem(), in.start, mirror.Settings{Iterations: 9}, failing{fixed, fail})
 	assert.ErrorIs(t, err, fail)
 	assert.Equal(t, in.start, r.X)
+	r, err = mirror.Minimize(ctx, in.problem(), in.start, mirror.Settings{Iterations: 9, FuncTol: 1e-9}, failing{fixed, fail})
+	assert.ErrorIs(t, err, fail)
+	assert.Equal(t, in.problem().Func(in.start), r.F, "it was needed")
 }
 
 type failing struct {

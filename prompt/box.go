@@ -104,19 +104,40 @@ func closingBrace(text string, from, to int) (int, bool) {
 
 // answer returns the answer that a box with this content states.
 func (o Box) answer(text string, inner Range) Range {
-	const mark = `\text{`
-	for {
-		inner = trim(text, inner)
-		s := text[inner.Start:inner.End]
-		if !o.Text || !strings.HasPrefix(s, mark) {
-			return inner
-		}
-		end, ok := closingBrace(text, inner.Start+len(mark), inner.End)
-		if !ok || end+1 < inner.End {
-			return inner
-		}
-		inner = Range{inner.Start + len(mark), end}
+	inner = trim(text, inner)
+	if !o.Text {
+		return inner
 	}
+	// The content begins with marks, each inside the one before it: opens are the
+	// bytes behind their braces, closes the braces that close them, 0 where none does.
+	const mark = `\text{`
+	var opens []int
+	rest := inner
+	for strings.HasPrefix(text[rest.Start:rest.End], mark) {
+		rest.Start += len(mark)
+		opens = append(opens, rest.Start)
+		rest = trim(text, rest)
+	}
+	closes := make([]int, len(opens))
+	for depth, i := len(opens), rest.Start; depth > 0 && i < inner.End; i++ {
+		switch text[i] {
+		case '\\':
+			i++ // what is escaped is no brace
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth < len(closes) && closes[depth] == 0 {
+				closes[depth] = i
+			}
+		}
+	}
+	for k, end := range closes {
+		if end+1 < inner.End { // something follows it, or it is not closed
+			break
+		}
+		inner = trim(text, Range{opens[k], end})
+	}
+	return inner
 }
 
 // trim returns r without the white space at its ends.

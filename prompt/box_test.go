@@ -2,6 +2,7 @@ package prompt_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -91,6 +92,31 @@ func TestOtherBoxes(t *testing.T) {
 	// Without the options nothing of it is read.
 	for box, want := range map[string]string{`\boxed 7`: "", `\boxed {7}`: "", `\fbox{7}`: "", `\boxed{\text{2}}`: `\text{2}`} {
 		got, _ := answer(t, prompt.Box{}, box)
+		assert.Equal(t, want, got, box)
+	}
+}
+
+// Marks may nest as deep as a policy likes, without more than linear work for them.
+func TestNestedTextMarks(t *testing.T) {
+	const depth = 1 << 20
+	marks, ends := strings.Repeat(`\text{`, depth), strings.Repeat("}", depth)
+	for box, want := range map[string]string{
+		`\boxed{` + marks + "2" + ends + "}":      "2",
+		`\boxed{` + marks + "{2}{3}" + ends + "}": "{2}{3}",
+	} {
+		got, status := answer(t, loose, box)
+		require.Equal(t, prompt.StatusOK, status)
+		require.Equal(t, want, got)
+	}
+	for box, want := range map[string]string{
+		`\boxed{\text{ \text{2} }}`:              "2",
+		`\boxed{\text{\text{2}{3}}}`:             `\text{2}{3}`,
+		`\boxed{\text{\text{2}\text{\text{3}}}}`: `\text{2}\text{\text{3}}`,
+		`\boxed{\text{\text{2\}}}}`:              `2\}`,
+		`\boxed{\text{\text{}2}}`:                `\text{}2`,
+	} {
+		got, status := answer(t, loose, box)
+		assert.Equal(t, prompt.StatusOK, status, box)
 		assert.Equal(t, want, got, box)
 	}
 }

@@ -103,7 +103,7 @@ func TestWriteCorpus(t *testing.T) {
 // spellMarks gives the run a tokenizer to which the format's marks are text
 // like any other.
 func spellMarks(t *testing.T, p *pipeline) {
-	d := definition(p.src)
+	d := p.src.Definition()
 	template := d.Template()
 	tok, err := tokenizer.Train(func(yield func(string) bool) {
 		for i := range 3000 {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
-	"path/filepath"
+	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -325,9 +327,9 @@ func ReadPredictions(dir, stage string) (Predictions, error) {
 	found, err := readJSON(f, predictionsFile(stage), &all)
 	if err == nil && !found {
 		var have []string
-		files, _ := filepath.Glob(filepath.Join(dir, filepath.FromSlash(predictionsFile("*"))))
+		files, _ := fs.Glob(os.DirFS(dir), predictionsFile("*"))
 		for _, file := range files {
-			have = append(have, strings.TrimSuffix(filepath.Base(file), ".json"))
+			have = append(have, strings.TrimSuffix(path.Base(file), ".json"))
 		}
 		err = fmt.Errorf("%s: no stage %q has predictions; there are those of %s", dir, stage, cmp.Or(strings.Join(have, ", "), "none"))
 	}

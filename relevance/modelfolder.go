@@ -340,7 +340,7 @@ func preparer(ctx context.Context, src *rows.Source, tok *tokenizer.Tokenizer, i
 	if info.Truncation == TruncateEnd {
 		return func(e rows.Example) (rows.Example, error) { return complete(e), nil }, nil
 	}
-	d := definition(src)
+	d := src.Definition()
 	clip := &clipper{ctx: ctx, tok: tok, template: d.Template(), most: info.PromptTokens, document: info.DocumentTokens}
 	if src.Clip != nil {
 		if err := src.Clip(clip); err != nil {

@@ -195,7 +195,7 @@ func (p *pretrained) New(dir string) (*Model, error) {
 // of long documents from their beginning, which is what a model reads; the marks of the
 // task's syntax are tokens of their own.
 func trainTokenizer(ctx context.Context, src *rows.Source, vocab, documentTokens int) (*tokenizer.Tokenizer, error) {
-	d := definition(src)
+	d := src.Definition()
 	t := d.Template()
 	corpus := func(yield func(string) bool) {
 		for i := range 3000 {
@@ -232,11 +232,7 @@ func beginning(text string, characters int) string {
 
 // trace writes one trace of an example's teacher as a completion's text.
 func trace(t *prompt.Template[rows.Example], e rows.Example, rng *rand.Rand) string {
-	var steps []prompt.Written
-	for _, th := range e.Teach(rng) {
-		steps = append(steps, prompt.Written(th))
-	}
-	text, err := t.Write(steps)
+	text, err := t.Write(e.Teach(rng))
 	if err != nil {
 		panic("the teacher wrote what the template does not allow: " + err.Error())
 	}

@@ -198,7 +198,7 @@ func (s *student) loadDecoder(p *pipeline, from, dir string) error {
 // ofDecoder completes a decoder that states the label in its first token: its input
 // ends with the marks that open the steps, the label's last.
 func (s *student) ofDecoder(src *rows.Source, d *model.Decoder, dir string) error {
-	t := definition(src)
+	t := src.Definition()
 	marks := t.Template().Marks() // of tagged steps: first what opens each of them
 	var end []int32
 	for i, step := range src.Steps {

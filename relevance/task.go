@@ -16,25 +16,9 @@ import (
 	"github.com/stepwise-rl/stepwise/task"
 )
 
-// definition is the task of a source: its steps with their rules, and the outcome
-// reward, which is 1 for the right label. It lacks what needs a tokenizer and
-// settings; see newTask.
-func definition(src *rows.Source) task.Definition[rows.Example] {
-	return task.Definition[rows.Example]{
-		System:  src.System,
-		Steps:   src.Steps,
-		Input:   src.Input,
-		Compact: src.Compact,
-		Outcomes: []task.Outcome[rows.Example]{
-			{Name: "label", Rule: reward.ExactLabel(func(e rows.Example) string { return e.Label() })},
-		},
-		ID: func(e rows.Example) string { return e.ID },
-	}
-}
-
-// newTask completes the definition.
+// newTask completes the definition of a source's task.
 func newTask(src *rows.Source, m Models, group, maxTokens int, counter *reward.Counter) (*task.Task[rows.Example], error) {
-	d := definition(src)
+	d := src.Definition()
 	d.Encode = m.EncodePrompt
 	d.GroupSize, d.Params = group, rollout.Params{Temperature: 1, MaxTokens: maxTokens}
 	d.Counter = counter

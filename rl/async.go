@@ -34,12 +34,13 @@ import (
 // weights that it should have replaced, is dropped and counted; it is in no group.
 //
 // The policy must be a [Publisher] and the engine a rollout.Concurrent: one that
-// samples from the policy's own memory would see weights that are half updated. Each
-// collection in flight judges Config.Judges completions at once, and estimator and
-// GroupFilter are asked about several collections at once. Dynamic sampling is limited
-// to one round, with Oversample for reserves, because later rounds would draw problems
-// in an order that depends on time. An [Observer] learns from a collection when it is
-// trained on, after those behind it have been drawn.
+// samples from the policy's own memory would see weights that are half updated. (In one
+// process it is lm/local.AsyncEngine, on a backend of its own.) Each collection in flight
+// judges Config.Judges completions at once, and estimator and GroupFilter are asked about
+// several collections at once. Dynamic sampling is limited to one round, with Oversample
+// for reserves, because later rounds would draw problems in an order that depends on time.
+// An [Observer] learns from a collection when it is trained on, after those behind it have
+// been drawn.
 //
 // # How the engine gets new weights
 //

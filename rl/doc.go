@@ -83,8 +83,8 @@
 //
 // # Sampling ahead of the training
 //
-// By default sampling and training alternate. With an engine on other machines,
-// [Async] lets them overlap, within a bound on how old the samples may be:
+// By default sampling and training alternate. With an engine on other machines or
+// another device, [Async] lets them overlap, within a bound on how old the samples may be:
 //
 //	Objective: objective.Corrected{Objective: loss, Max: 2},
 //	Async:     rl.Async{Staleness: 1, Partial: true},

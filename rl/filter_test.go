@@ -33,7 +33,7 @@ func TestDropConstant(t *testing.T) {
 		{rewarded(-1, -1), "constant_-1"},
 		{rewarded(0.26, 0.26), "constant_0.3"},
 		{rewarded(0.3, above), "constant_0.3"},
-		{rewarded(1e12, 1e12+1e-3), "constant_1000000000000"},
+		{rewarded(1e12, 1e12+1e-3), "constant_above_10"},
 		{rewarded(0, 1e-8), ""},
 		{rewarded(nan, 1, nan), "single"},
 		{rewarded(nan, 1, 0), ""},

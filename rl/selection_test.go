@@ -159,9 +159,10 @@ func TestAdaptiveEntropy(t *testing.T) {
 		return c, p
 	}
 	c, p := config()
-	var coefs, entropies []float64
+	var coefs, on, entropies []float64
 	c.Recorder = rl.RecorderFunc(func(_ int64, m map[string]float64) error {
 		coefs = append(coefs, m["objective/entropy_coef"])
+		on = append(on, m["objective/entropy_bonus_on"])
 		entropies = append(entropies, m["objective/entropy"])
 		return nil
 	})
@@ -180,8 +181,9 @@ func TestAdaptiveEntropy(t *testing.T) {
 	twin := objective.AdaptiveEntropy{Coef: 0.02, Target: 1.6068, Delta: 0.01, Max: 0.05}
 	acted := false
 	for i := range coefs {
-		require.Equal(t, twin.Bonus().Coef, coefs[i], "step %d", i)
+		require.Equal(t, twin.On, on[i] == 1, "step %d", i)
 		require.NoError(t, twin.Update(entropies[i]))
+		require.Equal(t, twin.Coef, coefs[i], "step %d", i) // kept while the bonus is off
 		acted = acted || i < cut && twin.On
 	}
 	require.Equal(t, twin, *c.AdaptiveEntropy)

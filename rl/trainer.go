@@ -145,8 +145,10 @@ func (t *Trainer) checkpoint(ctx context.Context) error {
 //	                         entropy from which Config.TopEntropy keeps tokens
 //	objective/kept           with Config.TopEntropy, the share of tokens that it and
 //	                         Config.Credit leave in the policy loss
-//	objective/entropy_coef   of the bonus, with Config.AdaptiveEntropy: 0 where it
-//	                         was not needed
+//	objective/entropy_coef   with Config.AdaptiveEntropy, its Coef after the optimiser
+//	                         steps, as TRL has it: also while the bonus is off
+//	objective/entropy_bonus_on
+//	                         share of the optimiser steps that had the bonus
 //	reward_kl                divergence per token, with Config.RewardKL
 //	reward_kl/beta           its coefficient, with Config.AdaptiveKL
 //	dynamic/…                what dynamic sampling did (see DynamicSampling)
@@ -397,14 +399,18 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 }
 
 // adaptEntropy changes the coefficient of the entropy bonus after an optimiser step with
-// metrics m, to which it adds the one that the step had.
+// metrics m, to which it adds the coefficient and whether the step had the bonus.
 func (t *Trainer) adaptEntropy(m objective.Metrics) error {
 	a := t.c.AdaptiveEntropy
 	if a == nil || m["entropy"].Count == 0 {
 		return nil
 	}
-	m.Add("entropy_coef", a.Bonus().Coef, 1)
-	return a.Update(m["entropy"].Mean())
+	m.Add("entropy_bonus_on", oneIf(a.On), 1)
+	if err := a.Update(m["entropy"].Mean()); err != nil {
+		return err
+	}
+	m.Add("entropy_coef", a.Coef, 1)
+	return nil
 }
 
 // mismatch adds the engine_mismatch metrics to m. b is the first batch of a

@@ -92,7 +92,8 @@ type Step struct {
 	// Status is the reason why a step is broken. It is prompt.StatusOK for all
 	// other steps, and if the judge gives no reason.
 	Status prompt.Status
-	// Reward is the step's score; NaN = unscorable.
+	// Reward is the step's score; NaN = unscorable. Step credit does not read that of
+	// a step whose verdict is unknown.
 	Reward float64
 	// Cause is why no rule could judge a step whose verdict is unknown; nil for all
 	// other steps, and if the judge gives no cause.

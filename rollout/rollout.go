@@ -117,9 +117,9 @@ type Engine interface {
 
 // Concurrent is a Refresher with weights of its own, which nobody else changes, so
 // that it can sample while the policy is trained (rl.Async). Several goroutines may
-// call Generate at once. An engine in this process needs a backend of its own as well, as
-// one goroutine uses a backend at a time (lm/tensor). Requests of earlier calls are begun first: the trainer waits
-// for them, while later calls are only there to keep the engine busy.
+// call Generate at once. Requests of earlier calls are begun first: the trainer waits
+// for them, while later calls are only there to keep the engine busy. An engine in the
+// trainer's process also needs a backend of its own, as lm/local.AsyncEngine has.
 type Concurrent interface {
 	Refresher
 	// RefreshInFlight reports whether Refresh may be called while Generate runs.

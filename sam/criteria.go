@@ -75,9 +75,13 @@ func matrix(m [][]float64, rows, columns int) [][]float64 {
 	return m
 }
 
-// stepReward is the step's reward, NaN if it cannot be judged.
+// stepReward is the step's reward, NaN if it cannot be judged: a judge of one's own
+// may leave the reward of an unknown step at 0.
 func stepReward(s *rollout.Step, broken float64) float64 {
-	if s.Verdict == rollout.VerdictBroken {
+	switch s.Verdict {
+	case rollout.VerdictUnknown:
+		return math.NaN()
+	case rollout.VerdictBroken:
 		return worse(s.Reward, broken)
 	}
 	return s.Reward

@@ -226,7 +226,8 @@ func TestInvalidSettings(t *testing.T) {
 		"sam: Blend.Lambda is 2, want a number in [0, 1]":                               sam.Blend{A: sam.Outcome{}, B: sam.Outcome{}, Lambda: 2},
 		"sam: Blend.B is nil, want a kind of credit":                                    sam.Blend{A: sam.Outcome{}},
 		"sam: StepGroup.Norm is nil, want a normaliser such as advantage.RLOO":          sam.Blend{A: sam.Outcome{}, B: sam.StepGroup{}},
-		"sam: ReturnToGo.BrokenReward is NaN, want a finite number":                     sam.ReturnToGo{Norm: advantage.RLOO{}, BrokenReward: nan},
+		"sam: ReturnToGo.BrokenReward is NaN, want a number from -1e+100 to 1e+100":     sam.ReturnToGo{Norm: advantage.RLOO{}, BrokenReward: nan},
+		"sam: StepGroup.BrokenReward is -2e+100, want a number from -1e+100 to 1e+100":  sam.StepGroup{Norm: advantage.RLOO{}, BrokenReward: -2e100},
 		"sam: OutcomePlusVerdict.Norm is nil, want a normaliser such as advantage.RLOO": sam.OutcomePlusVerdict{},
 		"advantage: Weights[0] is NaN, want a finite number":                            sam.OutcomePlusVerdict{Norm: advantage.RLOO{}, Combine: advantage.Combine{Weights: []float64{nan}}},
 	} {

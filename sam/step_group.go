@@ -54,8 +54,8 @@ func checkNorm(of string, n advantage.Normalizer) error {
 }
 
 func checkBrokenReward(of string, x float64) error {
-	if !finite(x) {
-		return fmt.Errorf("sam: %s.BrokenReward is %v, want a finite number", of, x)
+	if !(math.Abs(x) <= advantage.MaxReward) {
+		return fmt.Errorf("sam: %s.BrokenReward is %v, want a number from %v to %v", of, x, -advantage.MaxReward, advantage.MaxReward)
 	}
 	return nil
 }

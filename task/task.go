@@ -103,6 +103,9 @@ type Task[E any] struct {
 	parser   prompt.Parser
 }
 
+// maxReward is advantage.MaxReward, beyond which a reward ends the run that meets it.
+const maxReward = 1e100
+
 // Validate returns an error that names every invalid field.
 func (d *Definition[E]) Validate() error {
 	var errs []error
@@ -121,8 +124,8 @@ func (d *Definition[E]) Validate() error {
 		if o.Name != "" && seen[o.Name] {
 			add("two of Definition.Outcomes are named %q", o.Name)
 		}
-		if math.IsNaN(o.BrokenReward) || math.IsInf(o.BrokenReward, 0) {
-			add("Definition.Outcomes[%d].BrokenReward is %v, want a finite number", i, o.BrokenReward)
+		if !(math.Abs(o.BrokenReward) <= maxReward) {
+			add("Definition.Outcomes[%d].BrokenReward is %v, want a number from %v to %v", i, o.BrokenReward, -maxReward, maxReward)
 		}
 		seen[o.Name] = true
 	}

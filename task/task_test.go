@@ -11,6 +11,7 @@ import (
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/rl"
+	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/task"
 )
@@ -310,4 +311,14 @@ func TestOutcomesHaveDifferentNames(t *testing.T) {
 	d.Outcomes = []task.Outcome[pair]{{Rule: d.Outcomes[0].Rule}, {Name: "label"}}
 	_, err = task.New(d)
 	require.EqualError(t, err, "task: Definition.Outcomes[0].Name is empty\ntask: Definition.Outcomes[1].Rule is nil")
+}
+
+// A reward that the trainer would refuse at the first broken answer, after hours
+// perhaps, is refused beforehand.
+func TestBrokenRewardIsWithinTheBoundOfRewards(t *testing.T) {
+	d := definition()
+	d.Outcomes[0].BrokenReward = -math.MaxFloat64
+	require.EqualError(t, d.Validate(), "task: Definition.Outcomes[0].BrokenReward is -1.7976931348623157e+308, want a number from -1e+100 to 1e+100")
+	d.Outcomes[0].BrokenReward = -advantage.MaxReward
+	require.NoError(t, d.Validate())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -93,4 +94,24 @@ func interruptible(prog string, errs io.Writer, f func(context.Context) error) i
 		return finish(prog, err, errs, exitInterrupted)
 	}
 	return finish(prog, err, errs, exitInput)
+}
+
+// checked calls f and returns its error, or the first of writing its output, which f need
+// not look at.
+func checked(out io.Writer, f func(out io.Writer) error) error {
+	c := &checkedWriter{Writer: out}
+	return cmp.Or(f(c), c.err)
+}
+
+// checkedWriter remembers the first error of its Writer.
+type checkedWriter struct {
+	io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.err = cmp.Or(c.err, err)
+	return n, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"strings"
@@ -49,7 +50,8 @@ func TestMisuse(t *testing.T) {
 		"bench -isa abacus", "bench x", "generate", "generate -model a -prompt b c", "generate -model a -prompt b -system c",
 		"generate -model a -prompt b -max-tokens 0", "info", "load -seconds 0 http://x", "load -documents 1,0 http://x", "load x",
 		"load -token-env A -token-file b http://x", "parity loss -preset nonsense", "parity loss -config {", "parity advantages x",
-		"posir build -query x a b", "posir eval x", "posir eval -bm25", "posir eval -run a -mirror x", "posir eval -bm25 -server a x",
+		"posir build -query x a b", "posir build -per-cell -1 a b", "posir build -words -1 a b",
+		"posir eval -bm25 -depth 0 x", "posir eval -bm25 -rerank-depth 0 x", "posir eval -model a -max-tokens -1 x", "posir eval x", "posir eval -bm25", "posir eval -run a -mirror x", "posir eval -bm25 -server a x",
 		"posir eval -bm25 -task a x", "posir eval -bm25 -key-env A x", "posir eval -bm25 -chunk x", "posir eval -model a -saliency -1 x",
 		"posir eval -model a -chunk -document-prefix b x", "posir eval -bm25 -replicates 1 x", "posir metrics",
 		"relevance criteria a b", "relevance eval x", "relevance report", "relevance report -compare x", "relevance score x y",
@@ -62,6 +64,11 @@ func TestMisuse(t *testing.T) {
 		assert.Regexp(t, `^(stepwise `+words[0]+`( [a-z]+)?): [^\n]+ \(stepwise `+words[0]+`( [a-z]+)? -h explains\)\n$`, errs.String(), command)
 	}
 }
+
+// full is a disk that is full.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 // SIGTERM ends a command's context, so that it saves, as Ctrl-C does.
 func TestStopped(t *testing.T) {

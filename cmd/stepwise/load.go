@@ -178,12 +178,12 @@ func (l *loader) part(ctx context.Context, name string, n, connections int, rate
 	slices.Sort(t.answered)
 	at := func(q float64) float64 { return 1000 * t.answered[int(q*float64(len(t.answered)-1))] }
 	pairs := float64(len(t.answered) * n)
-	fmt.Fprintf(l.out, "%-28s %9.1f %9.1f %9.1f %9.0f %11.0f %9d %9d %9.0f %9.0f\n", name, float64(len(t.answered))/took, at(.5), at(.99), pairs/took,
+	_, err = fmt.Fprintf(l.out, "%-28s %9.1f %9.1f %9.1f %9.0f %11.0f %9d %9d %9.0f %9.0f\n", name, float64(len(t.answered))/took, at(.5), at(.99), pairs/took,
 		pairs/max(after-before, 1e-3), t.refused, t.other, l.memory[len(l.memory)/2], l.memory[len(l.memory)-1])
 	if t.firstOther != nil {
 		fmt.Fprintf(l.out, "  the first failure: %v\n", t.firstOther)
 	}
-	return pairs / took, nil
+	return pairs / took, err
 }
 
 // send sends one request, and reports whether it was answered.

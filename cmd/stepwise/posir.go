@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -54,9 +55,23 @@ func runPosirMetrics(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	path := names[0]
 	if *name == "" {
-		*name, _, _ = strings.Cut(filepath.Base(path), ".")
+		*name = nameOf(path)
 	}
 	return finish(prog, posirMetrics(path, *name, *beside, out, errs), errs, exitInput)
+}
+
+// nameOf is the name of a folder or of what a server has, or of a file without its ending.
+func nameOf(path string) string {
+	info, err := os.Stat(path)
+	if absolute, bad := filepath.Abs(path); bad == nil {
+		path = absolute // "." says little
+	}
+	name := filepath.Base(path)
+	if err == nil && !info.IsDir() {
+		name = strings.TrimSuffix(name, ".gz")
+		name = strings.TrimSuffix(name, filepath.Ext(name))
+	}
+	return name
 }
 
 func posirMetrics(path, name string, beside bool, out, errs io.Writer) error {
@@ -117,22 +132,23 @@ func readPosirResults(path string) (settings map[string]posir.Domains, err error
 		return settings, err
 	}
 	settings = map[string]posir.Domains{}
-	files, err := filepath.Glob(filepath.Join(path, "*", "*.json"))
+	folder := os.DirFS(path)
+	files, err := fs.Glob(folder, "*/*.json")
 	if err != nil {
 		return nil, err
 	}
 	if len(files) == 0 {
-		if domains, _ := filepath.Glob(filepath.Join(path, "*.json")); len(domains) > 0 {
-			return nil, fmt.Errorf("%s has %s, as the folder of a single setting does: want the folder above it, with SETTING/DOMAIN.json", path, filepath.Base(domains[0]))
+		if domains, _ := fs.Glob(folder, "*.json"); len(domains) > 0 {
+			return nil, fmt.Errorf("%s has %s, as the folder of a single setting does: want the folder above it, with SETTING/DOMAIN.json", path, domains[0])
 		}
 		return nil, fmt.Errorf("%s has no SETTING/DOMAIN.json", path)
 	}
 	for _, file := range files {
-		setting, domain := filepath.Base(filepath.Dir(file)), strings.TrimSuffix(filepath.Base(file), ".json")
+		setting, domain, _ := strings.Cut(strings.TrimSuffix(file, ".json"), "/")
 		if settings[setting] == nil {
 			settings[setting] = posir.Domains{}
 		}
-		err := readFile(file, func(r io.Reader) (err error) {
+		err := readFile(filepath.Join(path, setting, domain+".json"), func(r io.Reader) (err error) {
 			settings[setting][domain], err = posir.ReadDomainResults(r)
 			return err
 		})
@@ -194,7 +210,11 @@ func runPosirBuild(args []string, _ io.Reader, out, errs io.Writer) int {
 		}
 		*t.use = func(phrase string) string { return strings.Replace(t.text, "%s", phrase, 1) }
 	}
-	return finish(prog, posirBuild(names[0], names[1], o, out), errs, exitInput)
+	if err := o.Validate(); err != nil {
+		return misused(flags, err, errs)
+	}
+	err := checked(out, func(out io.Writer) error { return posirBuild(names[0], names[1], o, out) })
+	return finish(prog, err, errs, exitInput)
 }
 
 func posirBuild(path, dir string, o posir.BuildOptions, out io.Writer) error {
@@ -239,7 +259,7 @@ func openDomain(dir, corpora string) (*domain, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &domain{name: filepath.Base(filepath.Clean(dir)), files: files}
+	d := &domain{name: nameOf(dir), files: files}
 	if corpora != "" {
 		other, err := posirdata.Find(filepath.Join(corpora, d.name))
 		if err != nil {
@@ -249,6 +269,17 @@ func openDomain(dir, corpora string) (*domain, error) {
 	}
 	if d.Benchmark, err = d.files.Benchmark(); err != nil {
 		return nil, err
+	}
+	// What cannot be evaluated is found before the search, which may take long.
+	if _, err := d.Evaluate(nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	seen := map[string]bool{}
+	for _, q := range d.Queries {
+		if seen[q.ID] {
+			return nil, fmt.Errorf("%s: query %q is there twice", d.files.Queries, q.ID)
+		}
+		seen[q.ID] = true
 	}
 	return d, nil
 }

@@ -255,3 +255,81 @@ func TestPosirEvalCrossEncoder(t *testing.T) {
 		require.Contains(t, report, "Documents are ranked by BM25; the first 3 documents")
 	}
 }
+
+// Names keep what comes after a dot, as in bge-small-en-v1.5; a file's lose their ending.
+func TestNameOf(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "Qwen3-Embedding-0.6B"), 0o777))
+	for _, file := range []string{"e5-v1.5.trec", "bm25-0.9.json.gz"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), nil, 0o666))
+	}
+	for path, want := range map[string]string{
+		"Qwen3-Embedding-0.6B/": "Qwen3-Embedding-0.6B", "e5-v1.5.trec": "e5-v1.5", "bm25-0.9.json.gz": "bm25-0.9",
+	} {
+		require.Equal(t, want, nameOf(filepath.Join(dir, path)))
+	}
+	require.Equal(t, "multilingual-e5-v1.5", nameOf("intfloat/multilingual-e5-v1.5"), "at a server")
+	t.Chdir(filepath.Join(dir, "Qwen3-Embedding-0.6B"))
+	require.Equal(t, "Qwen3-Embedding-0.6B", nameOf("."))
+	t.Chdir(smallBenchmark(t, "sports", ""))
+	d, err := openDomain(".", "")
+	require.NoError(t, err)
+	require.Equal(t, "sports", d.name)
+}
+
+// smallBenchmark is the folder of a benchmark of two queries, whose IDs begin with a prefix.
+func smallBenchmark(t *testing.T, name, prefix string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	b := posir.Built{Documents: []posir.Document{{ID: "d1", Text: "red blue green"}, {ID: "d2", Text: "one two three"}}}
+	for i, q := range []posir.Query{{ID: "q1", Text: "red"}, {ID: "q2", Text: "three"}} {
+		q.ID, q.Evidence = prefix+q.ID, posir.Evidence{Start: 10 * i, End: 10*i + 3, Chars: 14, Tokens: 3}
+		b.Queries = append(b.Queries, q)
+		b.Judgements = append(b.Judgements, posir.Judgement{Query: q.ID, Document: b.Documents[i].ID, Gain: 1})
+	}
+	require.NoError(t, posirdata.Write(dir, &b.Benchmark, b.Corpus()))
+	return dir
+}
+
+// What a search found is kept, although it cannot be shown, and although one file cannot be
+// written.
+func TestPosirEvalLosesNothing(t *testing.T) {
+	blank, fine, out := smallBenchmark(t, "blank", "a "), smallBenchmark(t, "fine", ""), filepath.Join(t.TempDir(), "out[1]")
+	var errs strings.Builder
+	status := runPosirEval([]string{"-bm25", "-replicates", "99", "-out", out, fine, blank}, nil, full{}, &errs)
+	require.Equal(t, exitInput, status)
+	require.Contains(t, errs.String(), filepath.Join(out, "blank.trec")+`: posir: "a q1" cannot stand in a run file of TREC`)
+	require.Contains(t, errs.String(), "no space left")
+	for _, name := range []string{"report.md", "heatmap.svg", "own/blank.json", "own/fine.json", "fine.trec"} {
+		require.FileExists(t, filepath.Join(out, name))
+	}
+	status, text, _ := stepwise("", "posir", "metrics", out)
+	require.Zero(t, status)
+	require.Contains(t, text, `"nDCG@10": 1,`, "a folder's name is no pattern")
+	left, err := os.ReadDir(filepath.Join(out, "own"))
+	require.NoError(t, err)
+	require.Len(t, left, 2)
+}
+
+// Domains may call queries and documents alike.
+func TestPosirEvalOfTwoDomains(t *testing.T) {
+	status, report, errs := stepwise("", "posir", "eval", "-bm25", "-mirror", "-replicates", "99", smallBenchmark(t, "one", ""), smallBenchmark(t, "two", ""))
+	require.Zero(t, status, errs)
+	require.Contains(t, report, "nDCG@10 is 1.0000 over 4 queries")
+	require.Contains(t, report, "| front | 2 | 1.0000 |")
+}
+
+// What cannot be evaluated is refused before the search.
+func TestPosirEvalRefusesBeforeTheSearch(t *testing.T) {
+	for file, want := range map[string]string{"queries.jsonl": `query "q1" is there twice`, "qrels/test.jsonl": `query "q1": document "d1" is judged twice`} {
+		dir := smallBenchmark(t, "twice", "")
+		path := filepath.Join(dir, file)
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, append(text, text...), 0o666))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "corpus.jsonl"), []byte("{"), 0o666)) // not read
+		status, _, errs := stepwise("", "posir", "eval", "-bm25", dir)
+		require.NotZero(t, status)
+		require.Contains(t, errs, want)
+	}
+}

@@ -7,9 +7,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -98,6 +100,10 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 		return misused(flags, errors.New("-key-env needs -server"), errs)
 	case o.model == "" && (o.chunk || o.saliency != 0 || o.maxTokens != 0 || o.queryPrefix+o.documentPrefix != ""):
 		return misused(flags, errors.New("-chunk, -saliency, -max-tokens and prefixes need -model"), errs)
+	case o.depth < 1 || o.rerankDepth < 1:
+		return misused(flags, fmt.Errorf("-depth is %d and -rerank-depth %d, want at least 1", o.depth, o.rerankDepth), errs)
+	case o.maxTokens < 0:
+		return misused(flags, fmt.Errorf("-max-tokens is %d, want at least 0", o.maxTokens), errs)
 	case o.saliency < 0:
 		return misused(flags, fmt.Errorf("-saliency is %d, want at least 0", o.saliency), errs)
 	case o.chunk && o.documentPrefix != "":
@@ -120,10 +126,10 @@ func runPosirEval(args []string, _ io.Reader, out, errs io.Writer) int {
 	if o.name == "" {
 		o.name = "BM25"
 		if path := o.model + o.run; path != "" {
-			o.name, _, _ = strings.Cut(filepath.Base(filepath.Clean(path)), ".")
+			o.name = nameOf(path)
 		}
 		if o.rerank != "" {
-			o.name += fmt.Sprintf(" + %s (%d)", filepath.Base(filepath.Clean(o.rerank)), o.rerankDepth)
+			o.name += fmt.Sprintf(" + %s (%d)", nameOf(o.rerank), o.rerankDepth)
 		}
 	}
 	if o.setting == "" {
@@ -155,8 +161,10 @@ func settingOf(domain, corpora string) string {
 
 func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) error {
 	if o.out != "" {
-		if err := os.MkdirAll(filepath.Join(o.out, o.setting), 0o777); err != nil {
-			return err // before the search, which may take long
+		for _, dir := range []string{o.out, filepath.Join(o.out, o.setting)} {
+			if err := writable(dir); err != nil {
+				return err // before the search, which may take long
+			}
 		}
 	}
 	var domains []*domain
@@ -231,13 +239,23 @@ func (o *posirOptions) eval(ctx context.Context, dirs []string, out io.Writer) e
 			return err
 		}
 	}
-	if err := report.Write(out); err != nil {
+	var saved error
+	if o.out != "" {
+		saved = o.save(report, byDomain, runs)
+	}
+	return errors.Join(saved, report.Write(out))
+}
+
+// writable makes a folder, unless it is there, and tries to write into it.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	if o.out == "" {
-		return nil
+	f, err := os.CreateTemp(dir, "")
+	if err != nil {
+		return err
 	}
-	return o.save(report, byDomain, runs)
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // method says how documents are ranked.
@@ -263,30 +281,33 @@ func quoted(prefix string) string {
 	return strconv.Quote(prefix)
 }
 
-// save writes report, heat map, results and runs.
+// save writes report, heat map, results and runs: all that can be written.
 func (o *posirOptions) save(report *posir.Report, byDomain posir.Domains, runs map[string]posir.Run) error {
-	write := func(name string, write func(io.Writer) error) error {
+	var failed []error
+	write := func(name string, write func(io.Writer) error) {
+		path := filepath.Join(o.out, name)
 		var b bytes.Buffer
-		if err := write(&b); err != nil {
-			return err
+		err := write(&b)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		} else {
+			err = os.WriteFile(path, b.Bytes(), 0o666)
 		}
-		return os.WriteFile(filepath.Join(o.out, name), b.Bytes(), 0o666)
+		failed = append(failed, err)
 	}
-	if err := write("report.md", report.Write); err != nil {
-		return err
-	}
-	err := write("heatmap.svg", func(w io.Writer) error {
+	write("report.md", report.Write)
+	write("heatmap.svg", func(w io.Writer) error {
 		return posir.WriteHeatMap(w, report.Analysis, o.name+" on "+o.setting)
 	})
-	for name, results := range byDomain {
-		if err == nil {
-			err = write(filepath.Join(o.setting, name+".json"), func(w io.Writer) error { return posir.WriteResults(w, name, o.name, results) })
-		}
-		if err == nil && (o.run == "" || o.rerank != "") {
-			err = write(name+".trec", func(w io.Writer) error { return posir.WriteTREC(w, runs[name], strings.ReplaceAll(o.name, " ", "-")) })
+	for _, name := range slices.Sorted(maps.Keys(byDomain)) {
+		write(filepath.Join(o.setting, name+".json"), func(w io.Writer) error { return posir.WriteResults(w, name, o.name, byDomain[name]) })
+		if o.run == "" || o.rerank != "" {
+			write(name+".trec", func(w io.Writer) error {
+				return posir.WriteTREC(w, runs[name], strings.Join(strings.Fields(o.name), "-"))
+			})
 		}
 	}
-	return err
+	return errors.Join(failed...)
 }
 
 // openScorer opens the model of -rerank.

@@ -38,7 +38,9 @@ func runCheck(args []string, _ io.Reader, out, errs io.Writer) int {
 	if done {
 		return status
 	}
-	return interruptible(prog, errs, func(ctx context.Context) error { return checkRun(ctx, dirs[0], *repair, out) })
+	return interruptible(prog, errs, func(ctx context.Context) error {
+		return checked(out, func(out io.Writer) error { return checkRun(ctx, dirs[0], *repair, out) })
+	})
 }
 
 // errFaults is returned if the output lists faults that remain.
@@ -85,27 +87,31 @@ func runDiff(args []string, _ io.Reader, out, errs io.Writer) int {
 		return status
 	}
 	return interruptible(prog, errs, func(ctx context.Context) error {
-		a, err := run.Open(dirs[0])
-		if err != nil {
-			return err
-		}
-		b, err := run.Open(dirs[1])
-		if err != nil {
-			return err
-		}
-		lines, err := run.Compare(ctx, a, b)
-		if err != nil {
-			return err
-		}
-		for _, line := range lines {
-			fmt.Fprintln(out, line)
-		}
-		if len(lines) > 0 {
-			return errors.New("the runs differ")
-		}
-		fmt.Fprintln(out, "the runs are equal in settings, data and seed, in the metrics of every step (but for times and what servers did), in the policies of the last checkpoints and in the artefacts")
-		return nil
+		return checked(out, func(out io.Writer) error { return diffRuns(ctx, dirs[0], dirs[1], out) })
 	})
+}
+
+func diffRuns(ctx context.Context, first, second string, out io.Writer) error {
+	a, err := run.Open(first)
+	if err != nil {
+		return err
+	}
+	b, err := run.Open(second)
+	if err != nil {
+		return err
+	}
+	lines, err := run.Compare(ctx, a, b)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		fmt.Fprintln(out, line)
+	}
+	if len(lines) > 0 {
+		return errors.New("the runs differ")
+	}
+	fmt.Fprintln(out, "the runs are equal in settings, data and seed, in the metrics of every step (but for times and what servers did), in the policies of the last checkpoints and in the artefacts")
+	return nil
 }
 
 const runShowAbout = `Shows what the run in a folder was started with and how far it has come, also while
@@ -119,7 +125,7 @@ func runShow(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	f, err := run.Open(dirs[0])
 	if err == nil {
-		err = showRun(f, out)
+		err = checked(out, func(out io.Writer) error { return showRun(f, out) })
 	}
 	return finish(prog, err, errs, exitInput)
 }

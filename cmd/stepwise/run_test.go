@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/eval/posir"
+	"github.com/stepwise-rl/stepwise/relevance/posirdata"
 	"github.com/stepwise-rl/stepwise/rl/run"
 )
 
@@ -95,5 +97,21 @@ func TestRunUsage(t *testing.T) {
 		status, _, errs := stepwise("", args...)
 		require.Equal(t, exitUsage, status, args)
 		require.NotEmpty(t, errs)
+	}
+}
+
+// A full disk is an error also for those who print what they found.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	a, b := runFolder(t, 1, 3), runFolder(t, 1, 3)
+	documents := filepath.Join(t.TempDir(), "documents")
+	plain := &posir.Built{Documents: posir.Generate(8, 1)}
+	require.NoError(t, posirdata.Write(documents, &plain.Benchmark, plain.Corpus()))
+	for _, args := range [][]string{
+		{"run", "check", a}, {"run", "diff", a, b}, {"run", "show", a},
+		{"posir", "build", filepath.Join(documents, "corpus.jsonl"), filepath.Join(documents, "built")},
+	} {
+		var errs strings.Builder
+		require.Equal(t, exitInput, dispatch("stepwise", commands, args, nil, full{}, &errs), args)
+		require.Equal(t, "stepwise "+args[0]+" "+args[1]+": no space left\n", errs.String())
 	}
 }

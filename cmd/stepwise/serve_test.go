@@ -54,7 +54,7 @@ func testServe(t *testing.T, model, task string) {
 	var log logBuffer
 	ended := make(chan int)
 	go func() {
-		ended <- runServe([]string{"-addr", "localhost:0", "-task", task, "-token-file", token, "-drain-delay", "300ms", "-max-batch", "1", model}, nil, nil, &log)
+		ended <- runServe([]string{"-addr", "localhost:0", "-task", task, "-token-file", token, "-drain-delay", "2s", "-max-batch", "1", model}, nil, nil, &log)
 	}()
 	address := regexp.MustCompile(`address=(http://\S+)`)
 	require.Eventually(t, func() bool { return address.MatchString(log.String()) }, 30*time.Second, 10*time.Millisecond, "%s", &log)

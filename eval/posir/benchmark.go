@@ -53,9 +53,10 @@ func (b *Benchmark) relevant() map[string][]Judgement {
 }
 
 // Check returns what is wrong with the benchmark: evidence outside its document,
-// queries that are there twice or have no relevant document, and, unless documents
-// is nil, documents that the corpus does not have, given its IDs. Results can be
-// computed all the same: the benchmark's own rules move evidence into its document
+// queries that are there twice or have no relevant document, documents that are judged
+// twice for a query, invalid gains, and, unless documents is nil, documents that the corpus
+// does not have, given its IDs. Evaluate refuses such judgements. With other faults results
+// can be computed all the same: the benchmark's own rules move evidence into its document
 // or leave it out of all bins, and leave out queries without a document.
 func (b *Benchmark) Check(documents map[string]bool) []error {
 	var faults []error
@@ -71,15 +72,17 @@ func (b *Benchmark) Check(documents map[string]bool) []error {
 		if err := q.fault(); err != nil {
 			fail("query %q: %w", q.ID, err)
 		}
-		found := false
+		found, judged := false, map[string]bool{}
 		for _, j := range relevant[q.ID] {
 			switch {
+			case judged[j.Document]:
+				fail("query %q: document %q is judged twice", q.ID, j.Document)
 			case !(j.Gain >= 0) || math.IsInf(j.Gain, 0):
 				fail("query %q: the gain of document %q is %v, want at least 0", q.ID, j.Document, j.Gain)
 			case documents != nil && !documents[j.Document]:
 				fail("query %q: document %q is not in the corpus", q.ID, j.Document)
 			}
-			found = found || j.Gain > 0
+			found, judged[j.Document] = found || j.Gain > 0, true
 		}
 		if !found {
 			fail("query %q has no relevant document", q.ID)
@@ -94,7 +97,8 @@ const Depth = 10
 // Evaluate returns the results of a run by trec_eval's rules ([eval.TiesTREC]), in
 // the order of the queries. A query that the run has nothing for gets 0; one without
 // a relevant document gets no result. An error names a query of the run that the
-// benchmark does not have, or a judgement with an invalid gain.
+// benchmark does not have, a judgement with an invalid gain, or a document that is judged
+// twice.
 func (b *Benchmark) Evaluate(run Run) ([]Result, error) {
 	relevant := b.relevant()
 	for query := range run {

@@ -157,6 +157,7 @@ func (b *Bias) permute(points []point, o BiasOptions) {
 	random := rand.New(rand.NewPCG(o.Seed, 1))
 	values := make([]float64, 0, o.Replicates)
 	reached, steeper := 1, 1
+	const rounding = 1e-12 // sums of the same gains in another order differ in the last bits
 	for range o.Replicates {
 		for from := 0; from < len(points); {
 			to := from
@@ -169,10 +170,10 @@ func (b *Bias) permute(points []point, o BiasOptions) {
 		}
 		curve := curveOf(points)
 		psi := curve.PSI() // defined, as a gain above 0 remains
-		if psi >= b.PSI.Estimate {
+		if psi >= b.PSI.Estimate-rounding {
 			reached++
 		}
-		if math.Abs(curve.slope()) >= math.Abs(b.Slope.Estimate) {
+		if math.Abs(curve.slope()) >= math.Abs(b.Slope.Estimate)-rounding {
 			steeper++
 		}
 		values = append(values, psi)

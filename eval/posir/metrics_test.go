@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/eval/posir"
 )
 
@@ -245,4 +246,33 @@ func TestBiasOfARetrieverThatReadsBeginnings(t *testing.T) {
 	none, err := posir.MeasureBias(nil, 0, posir.BiasOptions{})
 	require.NoError(t, err)
 	assert.True(t, math.IsNaN(none.P) && math.IsNaN(none.Split) && math.IsNaN(none.PSI.Estimate))
+}
+
+// Two bins with the same gains have the same mean, so every permutation is as uneven as the
+// curve; sums of the same gains in another order differ in the last bits only.
+func TestBiasOfEqualBins(t *testing.T) {
+	var results []posir.Result
+	for i, ndcg := range []float64{.9, .8, .1, .1, .9, .8} { // .1 + .9 + .8 is less than .9 + .8 + .1 in float64
+		results = append(results, result(fmt.Sprint("q", i), float64(i/3), 100, ndcg))
+	}
+	b, err := posir.MeasureBias(results, -1, posir.BiasOptions{Replicates: 99})
+	require.NoError(t, err)
+	assert.InDelta(t, 0, b.PSI.Estimate, 1e-12)
+	assert.Equal(t, 1., b.P)
+	assert.Equal(t, 1., b.SlopeP)
+}
+
+// Queries and documents of two domains that happen to have the same IDs are not the same.
+func TestPoolKeepsDomainsApart(t *testing.T) {
+	first, second := drawn(40, 1, func(float64) float64 { return .5 }), drawn(40, 2, func(float64) float64 { return .5 })
+	for i := range first {
+		first[i].Document, second[i].Document = "d0", "d0"
+	}
+	pool := posir.Domains{"a": first, "b": second}.Pool()
+	require.Len(t, pool, 80)
+	r, err := posir.CompareMirrored(pool, pool, eval.BootstrapOptions{Replicates: 20})
+	require.NoError(t, err)
+	assert.Zero(t, r.Delta.Estimate)
+	assert.False(t, math.IsNaN(r.Delta.Low), "one document of each domain: two to draw from")
+	assert.Equal(t, first, posir.Domains{"a": first}.Pool())
 }

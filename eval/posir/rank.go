@@ -1,6 +1,7 @@
 package posir
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -32,7 +33,7 @@ func Rerank(ctx context.Context, s Scorer, run Run, queries []Query, corpus Corp
 		}
 	}
 	for d, err := range corpus {
-		if err != nil {
+		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return nil, err
 		}
 		if _, wanted := texts[d.ID]; wanted {
@@ -97,7 +98,7 @@ func SearchBM25(ctx context.Context, queries []Query, corpus Corpus, terms func(
 	}
 	seen := map[string]bool{}
 	for d, err := range corpus {
-		if err != nil {
+		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return nil, err
 		}
 		if seen[d.ID] {
@@ -109,10 +110,7 @@ func SearchBM25(ctx context.Context, queries []Query, corpus Corpus, terms func(
 	scores, counts := make([]float64, len(queries)), map[string]int{}
 	var touched []int32
 	for d, err := range corpus {
-		if err != nil {
-			return nil, err
-		}
-		if err := ctx.Err(); err != nil {
+		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return nil, err
 		}
 		all := terms(d.Text)

@@ -12,11 +12,21 @@ import (
 // Domains are the results of a setting by domain, such as "sports".
 type Domains map[string][]Result
 
-// Pool returns the results of all domains, in the order of their names.
+// Pool returns the results of all domains, in the order of their names. With several
+// domains, queries and documents get their domain's name in front, as in "sports/q1": what
+// two domains call alike is not the same.
 func (d Domains) Pool() []Result {
 	var all []Result
 	for _, name := range slices.Sorted(maps.Keys(d)) {
-		all = append(all, d[name]...)
+		for _, r := range d[name] {
+			if len(d) > 1 {
+				r.Query = name + "/" + r.Query
+				if r.Document != "" {
+					r.Document = name + "/" + r.Document
+				}
+			}
+			all = append(all, r)
+		}
 	}
 	return all
 }

@@ -85,13 +85,20 @@ func WriteTREC(w io.Writer, run Run, tag string) error {
 			if err := checkWord(h.Document); err != nil {
 				return err
 			}
-			if math.IsNaN(h.Score) || math.IsInf(h.Score, 0) {
-				return fmt.Errorf("posir: query %q: the score of document %q is %v, want a finite number", query, h.Document, h.Score)
+			if err := checkScore(query, h); err != nil {
+				return err
 			}
 			fmt.Fprintf(out, "%s Q0 %s %d %s %s\n", query, h.Document, i+1, strconv.FormatFloat(h.Score, 'g', -1, 64), tag)
 		}
 	}
 	return out.Flush()
+}
+
+func checkScore(query string, h Hit) error {
+	if math.IsNaN(h.Score) || math.IsInf(h.Score, 0) {
+		return fmt.Errorf("posir: query %q: the score of document %q is %v, want a finite number", query, h.Document, h.Score)
+	}
+	return nil
 }
 
 func checkWord(s string) error {
@@ -139,7 +146,8 @@ func ReadRunJSON(r io.Reader) (Run, error) {
 	return run, nil
 }
 
-// WriteRunJSON writes a run as [ReadRunJSON] reads it.
+// WriteRunJSON writes a run as [ReadRunJSON] reads it. An error names a document that a query
+// has twice, or whose score is not finite.
 func WriteRunJSON(w io.Writer, run Run) error {
 	form := make(map[string]map[string]float64, len(run))
 	for query, hits := range run {
@@ -147,6 +155,9 @@ func WriteRunJSON(w io.Writer, run Run) error {
 		for _, h := range hits {
 			if _, twice := form[query][h.Document]; twice {
 				return fmt.Errorf("posir: query %q has document %q twice", query, h.Document)
+			}
+			if err := checkScore(query, h); err != nil {
+				return err
 			}
 			form[query][h.Document] = h.Score
 		}

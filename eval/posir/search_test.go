@@ -211,6 +211,34 @@ func TestRerank(t *testing.T) {
 	assert.ErrorContains(t, err, "depth of 0")
 }
 
+// A corpus may be large: whoever reads it stops when the context ends.
+func TestCancelledWhileTheCorpusIsRead(t *testing.T) {
+	queries := []posir.Query{{ID: "q", Text: "1"}}
+	for name, read := range map[string]func(context.Context, posir.Corpus) (posir.Run, error){
+		"BM25": func(ctx context.Context, c posir.Corpus) (posir.Run, error) {
+			return posir.SearchBM25(ctx, queries, c, nil, 1, eval.DefaultBM25Options())
+		},
+		"rerank": func(ctx context.Context, c posir.Corpus) (posir.Run, error) {
+			return posir.Rerank(ctx, lengths{}, posir.Run{"q": {{"0", 1}}}, queries, c, 1)
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		documents := 0
+		_, err := read(ctx, func(yield func(posir.Document, error) bool) {
+			for ; documents < 10; documents++ {
+				if documents == 3 {
+					cancel()
+				}
+				if !yield(posir.Document{ID: fmt.Sprint(documents), Text: "1"}, nil) {
+					return
+				}
+			}
+		})
+		assert.ErrorIs(t, err, context.Canceled, name)
+		assert.Equal(t, 3, documents, name)
+	}
+}
+
 func TestEvaluate(t *testing.T) {
 	e := posir.Evidence{Start: 1, End: 3, Chars: 9, Tokens: 2}
 	b := &posir.Benchmark{
@@ -238,13 +266,14 @@ func TestCheckNamesEveryFault(t *testing.T) {
 			{ID: "outside", Evidence: posir.Evidence{Start: 7, End: 10, Chars: 9, Tokens: 2}},
 			{ID: "empty", Evidence: posir.Evidence{}},
 		},
-		Judgements: []posir.Judgement{{"fine", "d", 1}, {"lost", "nowhere", 1}, {"outside", "d", 1}, {"empty", "d", 1}},
+		Judgements: []posir.Judgement{{"fine", "d", 1}, {"fine", "d", 1}, {"lost", "nowhere", 1}, {"outside", "d", 1}, {"empty", "d", 1}},
 	}
 	var text []string
 	for _, err := range b.Check(map[string]bool{"d": true}) {
 		text = append(text, err.Error())
 	}
 	assert.Equal(t, []string{
+		`posir: query "fine": document "d" is judged twice`,
 		`posir: query "fine" is there twice`,
 		`posir: query "lonely" has no relevant document`,
 		`posir: query "lost": document "nowhere" is not in the corpus`,
@@ -286,7 +315,9 @@ func TestRunFiles(t *testing.T) {
 	}
 	assert.ErrorContains(t, posir.WriteTREC(&text, posir.Run{"a b": nil}, "t"), `"a b" cannot stand`)
 	assert.ErrorContains(t, posir.WriteTREC(&text, run, ""), `"" cannot stand`)
-	assert.ErrorContains(t, posir.WriteTREC(&text, posir.Run{"a": {{"b", math.Inf(1)}}}, "t"), "+Inf")
+	for _, err := range []error{posir.WriteTREC(&text, posir.Run{"a": {{"b", math.Inf(1)}}}, "t"), posir.WriteRunJSON(&text, posir.Run{"a": {{"b", math.Inf(1)}}})} {
+		assert.ErrorContains(t, err, `query "a": the score of document "b" is +Inf`)
+	}
 }
 
 func FuzzRunFiles(f *testing.F) {

@@ -38,7 +38,8 @@ type config struct {
 	// --models-dir.
 	Weights string `json:"weights,omitzero"`
 
-	// Async samples ahead of the training; the engine must be on servers.
+	// Async samples ahead of the training. It is not for a local policy with a local
+	// engine, which are the same decoder.
 	Async rl.Async `json:"async,omitzero"`
 
 	Seed     uint64  `json:"seed"`
@@ -256,7 +257,7 @@ func openPair(ctx context.Context, c config, tok *tokenizer.Tokenizer, eos []int
 			return nil, err
 		}
 		p.onClose(decoder.Free)
-		e, err := local.NewEngine(decoder, tok, local.EngineConfig{EOS: eos})
+		e, err := local.NewAsyncEngine(decoder, tok, local.EngineConfig{EOS: eos, Static: true})
 		if err != nil {
 			return nil, err
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/taskfile"
-	"github.com/stepwise-rl/stepwise/task"
 )
 
 // mainJob is package relevance's whole training on a task file, with the policy and the
@@ -94,16 +93,12 @@ func relevanceTexts(path string) (texts, marks []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	d := task.Definition[rows.Example]{System: t.Source.System, Steps: t.Source.Steps, Input: t.Source.Input, Compact: t.Source.Compact}
+	d := t.Source.Definition()
 	template := d.Template()
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range 400 {
 		e := t.Source.Train(i)
-		var steps []prompt.Written
-		for _, th := range e.Teach(r) {
-			steps = append(steps, prompt.Written(th))
-		}
-		text, err := template.Write(steps)
+		text, err := template.Write(e.Teach(r))
 		if err != nil {
 			return nil, nil, err
 		}

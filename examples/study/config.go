@@ -7,46 +7,50 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"strings"
 )
 
-// study is the configuration file.
+// study is the configuration file, with the results so far.
 type study struct {
-	Version int `json:"version"`
+	Version int
 	// Base is the setting that parts change.
-	Base setting `json:"base"`
+	Base setting
 	// Primary are the contrasts, first arm minus second, that the claim rests on:
 	// accuracy on the test set Measure in the part Confirm. Measure is LONGTAIL, whose
 	// answers the rows hold.
-	Confirm string      `json:"confirm"`
-	Measure string      `json:"measure"`
-	Primary [][2]string `json:"primary"`
+	Confirm, Measure string
+	Primary          [][2]string
 	// Matters is the smallest difference in accuracy that matters, Deviation the
 	// standard deviation over seeds that was expected of each primary contrast when the
 	// number of seeds was chosen.
-	Matters   float64   `json:"matters"`
-	Deviation []float64 `json:"deviation"`
-	Parts     []part    `json:"parts"`
+	Matters   float64
+	Deviation []float64
+	Parts     []part
+
+	results
 }
 
 // part is a block of runs: every arm with every seed from the first to the last.
 type part struct {
-	Name string `json:"name"`
+	Name string
 	// Question is what it is there to answer.
-	Question string   `json:"question"`
-	Seeds    [2]int   `json:"seeds"`
-	Arms     []string `json:"arms"`
+	Question string
+	Seeds    [2]int
+	Arms     []string
 	// Rates are the learning rates to choose from on validation queries; none means
 	// that each arm takes the best rate that the part Grid found for it.
-	Rates []float64 `json:"rates"`
-	Grid  string    `json:"grid"`
+	Rates []float64
+	Grid  string
+	// Beside names a part with the same seeds and queries, to which the arms of this one
+	// are compared, seed by seed.
+	Beside string
 	// Change replaces fields of the base setting.
-	Change json.RawMessage `json:"change"`
+	Change json.RawMessage
 
 	setting setting
+	rates   map[string][]float64 // of each arm, as choose sets them
 }
 
 // setting is everything that a run depends on besides arm, learning rate and seed.
@@ -93,36 +97,39 @@ func (s setting) beforeRL() setting {
 	return s
 }
 
-// readStudy reads and checks a configuration file.
-func readStudy(path string) (*study, error) {
-	text, err := os.ReadFile(path)
+// unit is one run of a part: a row of the results.
+type unit struct {
+	seed int
+	arm  string
+	rate float64
+}
+
+// digest identifies what a unit depends on. Outcome credit sees no verdict, so wrong
+// verdicts leave it the same run, which parts share.
+func (s setting) digest(u unit) string {
+	if u.arm == "outcome" || u.arm == "outcome-form" {
+		s.FlipVerdicts, s.WrongRule = 0, 0
+	}
+	text, err := json.Marshal(map[string]any{"format": 1, "setting": s, "seed": u.seed, "arm": u.arm, "rate": u.rate})
 	if err != nil {
-		return nil, err
+		panic(err) // plain numbers and strings
 	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:6])
+}
+
+// readStudy reads and checks a configuration file, and reads the results.
+func readStudy(path, rows string) *study {
 	s := new(study)
-	if err := strict(text, s); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	err := strict(must(os.ReadFile(path)), s)
+	if err == nil {
+		err = s.check()
 	}
-	var errs []error
-	for i := range s.Parts {
-		p := &s.Parts[i]
-		p.setting = s.Base
-		if p.Change != nil {
-			if err := strict(p.Change, &p.setting); err != nil {
-				errs = append(errs, fmt.Errorf("parts.%d.change: %w", i, err))
-			}
-		}
-		if err := s.check(p); err != nil {
-			errs = append(errs, fmt.Errorf("parts.%d (%s): %w", i, p.Name, err))
-		}
+	if err != nil {
+		fail("%s: %w", path, err)
 	}
-	if s.Version != 1 || s.part(s.Confirm) == nil || s.Measure != "LONGTAIL" || len(s.Primary) == 0 || len(s.Primary) != len(s.Deviation) || !(s.Matters > 0) {
-		errs = append(errs, errors.New("want version 1, the name of a part in confirm, LONGTAIL in measure, a primary contrast at least, a deviation for each, and a positive matters"))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return s, nil
+	s.read(rows)
+	return s
 }
 
 func strict(text []byte, v any) error {
@@ -131,32 +138,39 @@ func strict(text []byte, v any) error {
 	return d.Decode(v)
 }
 
-func (s *study) part(name string) *part {
-	if i := slices.IndexFunc(s.Parts, func(p part) bool { return p.Name == name }); i >= 0 {
-		return &s.Parts[i]
+// check makes the settings of the parts and says what is wrong.
+func (s *study) check() error {
+	var errs []error
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		p.setting = s.Base
+		var err error
+		if p.Change != nil {
+			err = strict(p.Change, &p.setting)
+		}
+		if err = errors.Join(err, s.checkPart(p)); err != nil {
+			errs = append(errs, fmt.Errorf("parts.%d (%s): %w", i, p.Name, err))
+		}
 	}
-	return nil
+	for i, p := range s.Parts {
+		q := s.part(p.Beside)
+		if p.Beside != "" && (q == nil || q.Seeds != p.Seeds || !slices.Equal(q.Arms, p.Arms) || q.setting.Task != p.setting.Task || q.setting.Test != p.setting.Test) {
+			errs = append(errs, fmt.Errorf("parts.%d (%s): beside is %q, want a part with the same seeds, arms, task and number of test queries", i, p.Name, p.Beside))
+		}
+	}
+	confirm := s.part(s.Confirm)
+	if s.Version != 1 || confirm == nil || s.Measure != "LONGTAIL" || len(s.Primary) == 0 || len(s.Primary) != len(s.Deviation) || !(s.Matters > 0) {
+		errs = append(errs, errors.New("want version 1, the name of a part in confirm, LONGTAIL in measure, a primary contrast at least, a deviation for each, and a positive matters"))
+	}
+	for _, c := range s.Primary {
+		if confirm != nil && (!slices.Contains(confirm.Arms, c[0]) || !slices.Contains(confirm.Arms, c[1])) {
+			errs = append(errs, fmt.Errorf("the primary contrast %q has an arm that part %s lacks", c, s.Confirm))
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// named are the parts of a list with commas, in its order; all of them for an empty one.
-func (s *study) named(list string) (parts []*part, err error) {
-	if list == "" {
-		for i := range s.Parts {
-			parts = append(parts, &s.Parts[i])
-		}
-		return parts, nil
-	}
-	for name := range strings.SplitSeq(list, ",") {
-		p := s.part(name)
-		if p == nil {
-			return nil, fmt.Errorf("the study has no part %q", name)
-		}
-		parts = append(parts, p)
-	}
-	return parts, nil
-}
-
-func (s *study) check(p *part) error {
+func (s *study) checkPart(p *part) error {
 	for _, a := range p.Arms {
 		if _, err := armNamed(a, 0); err != nil {
 			return err
@@ -176,95 +190,36 @@ func (s *study) check(p *part) error {
 	return nil
 }
 
-// unit is one run: a row of the results.
-type unit struct {
-	part *part
-	seed int
-	arm  string
-	rate float64
+// part is the part of that name; nil if there is none.
+func (s *study) part(name string) *part {
+	if i := slices.IndexFunc(s.Parts, func(p part) bool { return p.Name == name }); i >= 0 {
+		return &s.Parts[i]
+	}
+	return nil
 }
 
-// digest identifies what the unit depends on. Outcome credit sees no verdict, so wrong
-// verdicts leave it the same run, which parts share.
-func (u unit) digest() string {
-	s := u.part.setting
-	if u.arm == "outcome" || u.arm == "outcome-form" {
-		s.FlipVerdicts, s.WrongRule = 0, 0
-	}
-	text, err := json.Marshal(map[string]any{"format": 1, "setting": s, "seed": u.seed, "arm": u.arm, "rate": u.rate})
-	if err != nil {
-		panic(err) // plain numbers and strings
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:6])
-}
-
-// seeds is how many seeds the part has.
-func (p *part) seeds() int { return p.Seeds[1] - p.Seeds[0] + 1 }
-
-func (p *part) units(rates map[string][]float64) (all []unit) {
-	for seed := p.Seeds[0]; seed <= p.Seeds[1]; seed++ {
-		for _, a := range p.Arms {
-			for _, r := range rates[a] {
-				all = append(all, unit{p, seed, a, r})
-			}
+// named are the parts of a list with commas, in its order; all of them for an empty one.
+func (s *study) named(list string) (parts []*part) {
+	if list == "" {
+		for i := range s.Parts {
+			parts = append(parts, &s.Parts[i])
 		}
+		return parts
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		p := s.part(name)
+		if p == nil {
+			fail("the study has no part %q", name)
+		}
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// seeds are those of a part.
+func (p *part) seeds() (all []int) {
+	for seed := p.Seeds[0]; seed <= p.Seeds[1]; seed++ {
+		all = append(all, seed)
 	}
 	return all
-}
-
-// grown is how many times a grid is extended at most, and by which factor.
-const grown, factor = 3, 2
-
-// rates are the learning rates of each arm of a part: the grid, extended for all arms as
-// long as an arm's best lies at its edge, or the best of the part's grid.
-func (s *study) rates(r *results, p *part) (map[string][]float64, error) {
-	rates := map[string][]float64{}
-	if len(p.Rates) == 0 {
-		grid := s.part(p.Grid)
-		all, err := s.rates(r, grid)
-		for _, arm := range p.Arms {
-			best, ok := bestRate(r, grid, arm, all[arm])
-			if !ok {
-				err = errors.Join(err, fmt.Errorf("part %s needs the grid %s, which is not complete for %s", p.Name, grid.Name, arm))
-			}
-			rates[arm] = []float64{best}
-		}
-		return rates, err
-	}
-	grid := slices.Sorted(slices.Values(p.Rates))
-	for range grown {
-		low, high := false, false
-		for _, arm := range p.Arms {
-			best, ok := bestRate(r, p, arm, grid)
-			low = low || ok && best == grid[0]
-			high = high || ok && best == grid[len(grid)-1]
-		}
-		if low {
-			grid = slices.Insert(grid, 0, grid[0]/factor)
-		}
-		if high {
-			grid = append(grid, grid[len(grid)-1]*factor)
-		}
-	}
-	for _, arm := range p.Arms {
-		rates[arm] = grid
-	}
-	return rates, nil
-}
-
-// bestRate is the rate with the highest mean accuracy on validation queries, the lowest
-// of several; false if a run is missing.
-func bestRate(r *results, p *part, arm string, grid []float64) (best float64, ok bool) {
-	top := math.Inf(-1)
-	for _, rate := range grid {
-		rows := r.of(p, arm, rate)
-		if count(rows) < len(rows) {
-			return 0, false
-		}
-		if mean := meanOf(rows, "VALIDATION"); mean > top+1e-9 {
-			top, best = mean, rate
-		}
-	}
-	return best, len(grid) > 0
 }

@@ -21,7 +21,6 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -62,123 +61,92 @@ func main() {
 }
 
 func do(ctx context.Context, out io.Writer, o options) (err error) {
-	s, err := readStudy(o.config)
-	if err != nil {
-		return err
-	}
+	defer catch(&err)
+	s := readStudy(o.config, o.rows)
 	if o.seeds > 0 && o.parts == "" {
 		o.parts = "arms"
 	}
-	todo, err := s.named(o.parts)
-	if err != nil {
-		return err
-	}
-	if p := todo[0]; o.seeds > p.seeds() { // those of others must stay unseen
-		return fmt.Errorf("part %s has %d seeds, fewer than %d", p.Name, p.seeds(), o.seeds)
-	}
-	r, err := readResults(o.rows)
-	if err != nil {
-		return err
-	}
-	switch beside := filepath.Dir(o.rows); {
+	todo := s.named(o.parts)
+	switch p := todo[0]; {
+	case o.seeds > len(p.seeds()): // those of others must stay unseen
+		fail("part %s has %d seeds, fewer than %d", p.Name, len(p.seeds()), o.seeds)
 	case o.report != "":
-		return writeReport(o.report, s, r)
+		s.report(o.report)
+		return nil
 	case o.watch != "":
-		return s.watch(ctx, out, todo[0], filepath.Join(beside, "watch.csv"), o.dir, o.watch, max(o.seeds, 1))
+		watch(ctx, out, o, p)
+		return nil
 	case o.seeds > 0:
-		return s.gradients(ctx, out, r, todo[0], filepath.Join(beside, "gradients.csv"), o.dir, o.seeds)
+		s.gradients(ctx, out, o, p)
+		return nil
 	}
-	s.plan(out, r, todo, o.workers)
+	s.plan(out, todo, o.workers)
 	if o.plan {
 		return nil
 	}
-	if err := r.open(o.rows); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.file.Close()) }()
+	s.open(o.rows)
+	defer func() { err = errors.Join(err, s.file.Close()) }()
 	for _, p := range todo {
-		for did := true; did; { // a grid may have grown
-			rates, err := s.rates(r, p)
-			if err != nil {
-				return err
-			}
-			if did, err = runPart(ctx, out, r, p, rates, o.dir, o.workers); err != nil {
-				return err
-			}
+		check(s.choose(p))
+		for s.run(ctx, out, o, p) {
+			check(s.choose(p)) // a grid may have grown
 		}
 	}
 	return nil
 }
 
-// missing are the units of a part that have no row.
-func (r *results) missing(p *part, rates map[string][]float64) []unit {
-	return slices.DeleteFunc(p.units(rates), func(u unit) bool { return r.byDigest[u.digest()] != nil })
-}
-
-// runPart does the part's missing units, a seed per worker, and reports whether there
-// were any.
-func runPart(ctx context.Context, out io.Writer, r *results, p *part, rates map[string][]float64, dir string, workers int) (bool, error) {
-	todo := r.missing(p, rates)
-	if len(todo) == 0 {
-		return false, nil
+// run does the missing units of a part, a seed per worker, and reports whether there were
+// any.
+func (s *study) run(ctx context.Context, out io.Writer, o options, p *part) bool {
+	missing := s.missing(p)
+	if len(missing) == 0 {
+		return false
 	}
-	fmt.Fprintf(out, "%s: %d runs\n", p.Name, len(todo))
-	bar := progress.New(out, int64(len(todo)), "LONGTAIL", "VALIDATION")
+	fmt.Fprintf(out, "%s: %d runs\n", p.Name, len(missing))
+	bar := progress.New(out, int64(len(missing)), "LONGTAIL", "VALIDATION")
 	defer bar.Close()
 	var mu sync.Mutex
 	done := int64(0)
+	add := func(u unit, w *row) {
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		s.add(p, u, w)
+		check(bar.Record(done, w.values))
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(workers, 1))
-	for len(todo) > 0 {
-		seed, n := todo[0].seed, 1
-		for n < len(todo) && todo[n].seed == seed {
-			n++
+	group.SetLimit(max(o.workers, 1))
+	for _, seed := range p.seeds() {
+		units := slices.DeleteFunc(slices.Clone(missing), func(u unit) bool { return u.seed != seed })
+		if len(units) == 0 {
+			continue
 		}
-		units := todo[:n]
-		todo = todo[n:]
-		group.Go(func() (err error) {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			c, err := openCell(ctx, dir, p.setting, seed)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, c.folder.Close()) }()
-			for _, u := range units {
-				w, err := c.run(ctx, u)
-				if err != nil {
-					return fmt.Errorf("%s, seed %d, %s at %g: %w", p.Name, seed, u.arm, u.rate, err)
+		group.Go(func() error {
+			return inCell(ctx, o.dir, p, seed, func(c *cell) {
+				for _, u := range units {
+					add(u, c.run(ctx, u))
 				}
-				w.Part = p.Name
-				mu.Lock()
-				done++
-				err = errors.Join(r.add(w), bar.Record(done, w.values))
-				mu.Unlock()
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			})
 		})
 	}
-	return true, group.Wait()
+	check(group.Wait())
+	return true
 }
 
 // plan prints what the primary contrasts can show, and how long the parts take.
-func (s *study) plan(out io.Writer, r *results, parts []*part, workers int) {
-	n := s.part(s.Confirm).seeds()
+func (s *study) plan(out io.Writer, parts []*part, workers int) {
+	n := len(s.part(s.Confirm).seeds())
 	for i, c := range s.Primary {
 		sd := s.Deviation[i]
 		fmt.Fprintf(out, "%s − %s: with a deviation of %.3f over seeds, %d seeds are needed to see %.3f with a power of .8; %d seeds see %.4f\n",
 			c[0], c[1], sd, eval.PairedRuns(s.Matters, sd, .05, .8), s.Matters, n, eval.PairedDifference(n, sd, .05, .8))
 	}
 	seconds := map[string][]float64{}
-	for _, w := range r.rows {
-		seconds[w.Part] = append(seconds[w.Part], w.values["seconds"])
+	for _, w := range s.rows {
+		seconds[w.part] = append(seconds[w.part], w.values["seconds"])
 	}
 	for _, p := range parts {
-		done, total := r.progress(s, p)
+		done, total := s.progress(p)
 		// A run of the base setting, alone, took 26 s; others as their multiplications.
 		x := p.setting
 		each, from := 2e-9*float64(x.Updates*x.Prompts*x.Group)*200*float64(x.Dim*x.Layers*(4*x.Dim+3*x.FF))/64, "guessed"
@@ -188,14 +156,4 @@ func (s *study) plan(out io.Writer, r *results, parts []*part, workers int) {
 		fmt.Fprintf(out, "%-14s %4d of %4d runs left, %5.1f s each (%s): %4.0f minutes with %d at once\n",
 			p.Name, total-done, total, each, from, float64(total-done)*each/60/float64(workers), workers)
 	}
-}
-
-// progress counts the runs of a part that are done, and all of them.
-func (r *results) progress(s *study, p *part) (done, total int) {
-	rates, err := s.rates(r, p)
-	if err != nil { // its grid is not complete
-		return 0, p.seeds() * len(p.Arms)
-	}
-	total = len(p.units(rates))
-	return total - len(r.missing(p, rates)), total
 }

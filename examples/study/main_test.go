@@ -30,55 +30,61 @@ const smallStudy = `{
 // that was not.
 func TestStudyGoesOn(t *testing.T) {
 	dir := t.TempDir()
-	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "evidence", "rows.csv")
-	require.NoError(t, os.WriteFile(config, []byte(smallStudy), 0o666))
-	study := func(rows string) error {
-		return do(t.Context(), io.Discard, options{config: config, rows: rows, dir: filepath.Join(dir, filepath.Base(rows)+".runs"), workers: 2})
+	evidence := filepath.Join(dir, "evidence")
+	o := options{config: filepath.Join(dir, "study.json"), rows: filepath.Join(evidence, "rows.csv"), dir: filepath.Join(dir, "runs"), workers: 2}
+	require.NoError(t, os.WriteFile(o.config, []byte(smallStudy), 0o666))
+	study := func(o options) string {
+		var out bytes.Buffer
+		require.NoError(t, do(t.Context(), &out, o))
+		return out.String()
 	}
-	require.NoError(t, study(rows))
-	text, err := os.ReadFile(rows)
-	require.NoError(t, err)
-	lines := strings.SplitAfter(string(text), "\n")
+	read := func(path string) string {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return string(text)
+	}
+	study(o)
+	text := read(o.rows)
+	lines := strings.SplitAfter(text, "\n")
 	// As if it had been killed in the middle of a line.
-	cut := filepath.Join(dir, "evidence", "cut.csv")
-	require.NoError(t, os.WriteFile(cut, []byte(strings.Join(lines[:4], "")+lines[4][:20]), 0o666))
-	require.NoError(t, study(cut))
-	again, err := os.ReadFile(cut)
-	require.NoError(t, err)
-	require.ElementsMatch(t, withoutSeconds(lines), withoutSeconds(strings.SplitAfter(string(again), "\n")))
+	cut := o
+	cut.rows, cut.dir = filepath.Join(evidence, "cut.csv"), filepath.Join(dir, "cut")
+	require.NoError(t, os.WriteFile(cut.rows, []byte(strings.Join(lines[:4], "")+lines[4][:20]), 0o666))
+	study(cut)
+	require.ElementsMatch(t, withoutSeconds(lines), withoutSeconds(strings.SplitAfter(read(cut.rows), "\n")))
 
-	require.NoError(t, study(rows), "nothing is left")
-	after, err := os.ReadFile(rows)
-	require.NoError(t, err)
-	require.Equal(t, string(text), string(after))
+	study(o)
+	require.Equal(t, text, read(o.rows), "nothing was left")
 
-	require.NoError(t, do(t.Context(), io.Discard, options{config: config, rows: rows, report: filepath.Join(dir, "evidence")}))
-	tables, err := os.ReadFile(filepath.Join(dir, "evidence", "tables.md"))
-	require.NoError(t, err)
-	require.Contains(t, string(tables), "| mask − outcome |")
-	require.FileExists(t, filepath.Join(dir, "evidence", "effects.svg"))
+	report := o
+	report.report = evidence
+	study(report)
+	require.Contains(t, read(filepath.Join(evidence, "tables.md")), "| mask − outcome |")
+	require.FileExists(t, filepath.Join(evidence, "effects.svg"))
 
-	var out bytes.Buffer
-	look := options{config: config, rows: rows, dir: filepath.Join(dir, "rows.csv.runs"), seeds: 1}
-	require.NoError(t, do(t.Context(), &out, look))
-	require.Contains(t, out.String(), "3,imitate,")
-	require.Contains(t, out.String(), "Spearman")
+	look := o
+	look.seeds = 1
+	out := study(look)
+	require.Contains(t, out, "3,imitate,")
+	require.Contains(t, out, "Spearman")
+	gradients := read(filepath.Join(evidence, "gradients.csv"))
+	require.True(t, strings.HasPrefix(out, gradients))
+	// What was measured before stays until a new measurement is whole.
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	require.ErrorIs(t, do(stopped, io.Discard, look), context.Canceled)
+	require.Equal(t, gradients, read(filepath.Join(evidence, "gradients.csv")))
 
 	// What is watched is the run of the row.
-	out.Reset()
 	look.parts, look.watch = "grid", "mask@0.0002"
-	require.NoError(t, do(t.Context(), &out, look))
-	records, err := csv.NewReader(&out).ReadAll()
+	records, err := csv.NewReader(strings.NewReader(study(look))).ReadAll()
 	require.NoError(t, err)
 	require.Equal(t, watchColumns, records[0])
 	require.Len(t, records, 1+6, "before the first update, and after each of five")
 	greedy, err := strconv.ParseFloat(records[6][5], 64)
 	require.NoError(t, err)
-	r, err := readResults(rows)
-	require.NoError(t, err)
-	s, err := readStudy(config)
-	require.NoError(t, err)
-	require.Equal(t, r.of(s.part("grid"), "mask", 2e-4)[0].values["VALIDATION"], greedy)
+	s := readStudy(o.config, o.rows)
+	require.Equal(t, s.of(s.part("grid"), "mask", 2e-4)[0].value("VALIDATION"), greedy)
 }
 
 func withoutSeconds(lines []string) (all []string) {
@@ -92,64 +98,60 @@ func withoutSeconds(lines []string) (all []string) {
 	return all
 }
 
-// A part or a seed that the study does not have is an error, not a run of nothing or of
-// another part's seeds.
-func TestUnknownParts(t *testing.T) {
-	dir := t.TempDir()
-	config, rows := filepath.Join(dir, "study.json"), filepath.Join(dir, "rows.csv")
-	require.NoError(t, os.WriteFile(config, []byte(strings.Replace(smallStudy, `"name": "arms"`, `"name": "others"`, 1)), 0o666))
-	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, parts: "grid,confrim", plan: true}), `no part "confrim"`)
-	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, seeds: 1}), `no part "arms"`)
-	require.ErrorContains(t, do(t.Context(), io.Discard, options{config: config, rows: rows, parts: "grid", seeds: 3}), "part grid has 2 seeds, fewer than 3")
-	require.NoFileExists(t, filepath.Join(dir, "gradients.csv"))
-}
-
 // The study that is committed is valid, and its settings are those that the rows were
 // made with: a digest that changes would make all runs anew.
 func TestStudyFile(t *testing.T) {
-	s, err := readStudy("study.json")
-	require.NoError(t, err)
-	require.Equal(t, "2891045fe0d6", unit{s.part("grid"), 902, "outcome", 2e-4}.digest())
-	outcome := func(part string) string { return unit{s.part(part), 1201, "outcome", 4e-4}.digest() }
+	const rows = "../../docs/evidence/rows.csv"
+	s := readStudy("study.json", rows)
+	require.Equal(t, "2891045fe0d6", s.part("grid").setting.digest(unit{902, "outcome", 2e-4}))
+	outcome := func(part string) string { return s.part(part).setting.digest(unit{1201, "outcome", 4e-4}) }
 	require.Equal(t, outcome("rule-20"), outcome("flip-10"), "outcome credit does not see which verdicts are wrong")
 	require.NotEqual(t, outcome("rule-20"), outcome("label-10"))
-	require.Equal(t, "1d40f8ca4a27", unit{part: &part{setting: s.Base.beforeRL()}, seed: 901}.digest(), "a warm-up")
-	r, err := readResults("../../docs/evidence/rows.csv")
+	require.Equal(t, "1d40f8ca4a27", s.Base.beforeRL().digest(unit{seed: 901}), "a warm-up")
+	f, err := os.Open(rows)
 	require.NoError(t, err)
-	require.NotEmpty(t, r.rows)
-	for _, w := range r.rows {
-		require.Equal(t, w.Digest, unit{s.part(w.Part), w.seed, w.arm, w.rate}.digest(), "%s, seed %d, %s", w.Part, w.seed, w.arm)
+	defer f.Close()
+	records, err := csv.NewReader(f).ReadAll()
+	require.NoError(t, err)
+	for _, w := range records[1:] {
+		seed, err1 := strconv.Atoi(w[2])
+		rate, err2 := strconv.ParseFloat(w[4], 64)
+		require.NoError(t, errors.Join(err1, err2))
+		require.Equal(t, w[1], s.part(w[0]).setting.digest(unit{seed, w[3], rate}), w[:firstValue])
 	}
 }
 
-func TestBadStudy(t *testing.T) {
-	for change, want := range map[string]string{
-		`"mask"]`:      `there is no arm "nonsense"`,
-		`"grid": "gr`:  `grid "xx`,
-		`"arithmetic"`: "want notes or arithmetic",
-		`"version": 1`: "want version 1",
-		`"LONGTAIL"`:   "LONGTAIL in measure",
+// What the study or its rows do not allow is an error that says where, not a run of
+// nothing or of another part's seeds.
+func TestBadInput(t *testing.T) {
+	for _, c := range []struct {
+		from, to string // in the study
+		rows     string
+		o        options
+		want     string
+	}{
+		{`["mask", "outcome"], "rates"`, `["nonsense"], "rates"`, "", options{}, `study.json: parts.0 (grid): there is no arm "nonsense"`},
+		{`"grid": "grid"`, `"grid": "arms-grid"`, "", options{}, `parts.1 (a): it has no rates, and grid "arms-grid"`},
+		{`"grid": "grid"`, `"grid": "grid", "beside": "grid"`, "", options{}, `parts.1 (a): beside is "grid", want a part with the same seeds`},
+		{`"arithmetic"`, `"poetry"`, "", options{}, "want notes or arithmetic"},
+		{`"group": 2`, `"group": 1`, "", options{}, "a size is too small"},
+		{`"flip_verdicts"`, `"flip_verdict"`, "", options{}, `parts.2 (arms): json: unknown field "flip_verdict"`},
+		{`"version": 1`, `"version": 2`, "", options{}, "want version 1"},
+		{`"LONGTAIL"`, `"RANDOM"`, "", options{}, "LONGTAIL in measure"},
+		{`[["mask", "outcome"]]`, `[["mask", "verdict"]]`, "", options{}, `the primary contrast ["mask" "verdict"] has an arm that part a lacks`},
+		{"", "", "", options{parts: "grid,confrim"}, `no part "confrim"`},
+		{`"name": "arms"`, `"name": "others"`, "", options{seeds: 1}, `no part "arms"`},
+		{"", "", "", options{parts: "grid", seeds: 3}, "part grid has 2 seeds, fewer than 3"},
+		{"", "", "", options{watch: "mosk@1"}, `-watch mosk@1: there is no arm "mosk"`},
+		{"", "", "", options{watch: "mask@fast"}, `"fast": invalid syntax`},
+		{"", "", "part,digest\n", options{}, "rows.csv: the columns are [part digest], want"},
+		{"", "", strings.Join(columns, ",") + "\n" + strings.Repeat("x,", len(columns)-1) + "\n", options{}, `rows.csv:2: seconds: strconv.ParseFloat: parsing "x"`},
 	} {
-		to := map[string]string{`"mask"]`: `"nonsense"]`, `"grid": "gr`: `"grid": "xx`, `"arithmetic"`: `"poetry"`, `"version": 1`: `"version": 2`, `"LONGTAIL"`: `"RANDOM"`}[change]
-		text := strings.Replace(strings.ReplaceAll(smallStudy, `["mask", "outcome"], "grid"`, `["outcome", "mask"], "grid"`), change, to, 1)
-		path := filepath.Join(t.TempDir(), "s.json")
-		require.NoError(t, os.WriteFile(path, []byte(text), 0o666))
-		_, err := readStudy(path)
-		require.ErrorContains(t, err, want)
+		dir := t.TempDir()
+		c.o.config, c.o.rows, c.o.plan = filepath.Join(dir, "study.json"), filepath.Join(dir, "rows.csv"), true
+		require.NoError(t, os.WriteFile(c.o.config, []byte(strings.Replace(smallStudy, c.from, c.to, 1)), 0o666))
+		require.NoError(t, os.WriteFile(c.o.rows, []byte(c.rows), 0o666))
+		require.ErrorContains(t, do(t.Context(), io.Discard, c.o), c.want)
+		require.NoFileExists(t, filepath.Join(dir, "gradients.csv"))
 	}
-}
-
-// What was measured before stays until a new measurement is whole.
-func TestTableReplacesTheFileWhenItIsWhole(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "watch.csv")
-	write := func(value float64, err error) error {
-		w, failed := newTable(path, io.Discard, "seed", "norm")
-		require.NoError(t, failed)
-		return w.close(errors.Join(w.add([]float64{value}, 901), err))
-	}
-	require.NoError(t, write(1, nil))
-	require.ErrorIs(t, write(2, context.Canceled), context.Canceled)
-	text, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, "seed,norm\n901,1\n", string(text))
 }

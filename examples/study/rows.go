@@ -13,15 +13,15 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/stepwise-rl/stepwise/eval"
 	"github.com/stepwise-rl/stepwise/internal/durable"
 )
 
 // row is the result of a unit.
 type row struct {
-	unit
-	Part, Digest string
-	Correct      string // LONGTAIL's queries, a bit each, in base 62
-	values       map[string]float64
+	part    string
+	correct string             // LONGTAIL's queries, a bit each, in base 62
+	values  map[string]float64 // of the other columns
 }
 
 // columns are those of the file: who, what came out, and the bits.
@@ -37,125 +37,211 @@ var columns = func() []string {
 
 const firstValue = 5 // of columns
 
-// results are the rows of a file.
+// results are the rows of a file by their units' digests.
 type results struct {
-	rows []*row
-	// byDigest finds a unit that was done, in whichever part.
-	byDigest map[string]*row
-	whole    int64         // length of the file, without a line that a crash tore
-	file     *durable.File // once it is open for more
+	rows  map[string]*row
+	whole int64         // length of the file, without a line that a crash tore
+	file  *durable.File // once it is open for more
 }
 
-// readResults reads a file of rows, which another study may be writing to. A file that
-// is not there has none.
-func readResults(path string) (*results, error) {
+// read reads a file of rows, which another study may be writing to. A file that is not
+// there has none.
+func (r *results) read(path string) {
 	text, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if !errors.Is(err, fs.ErrNotExist) {
+		check(err)
 	}
 	text = text[:bytes.LastIndexByte(text, '\n')+1]
-	r := &results{byDigest: map[string]*row{}, whole: int64(len(text))}
+	r.rows, r.whole = map[string]*row{}, int64(len(text))
 	records, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", path, err)
-	case len(records) > 0 && !slices.Equal(records[0], columns):
-		return nil, fmt.Errorf("%s: the columns are %v, want %v", path, records[0], columns)
+	if err == nil && len(records) > 0 && !slices.Equal(records[0], columns) {
+		err = fmt.Errorf("the columns are %v, want %v", records[0], columns)
 	}
-	for i, rec := range records[min(1, len(records)):] {
-		if err := r.parse(rec); err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", path, i+2, err)
+	if err != nil {
+		fail("%s: %w", path, err)
+	}
+	for i, record := range records {
+		if i == 0 {
+			continue
 		}
+		w := &row{part: record[0], values: map[string]float64{}, correct: record[len(record)-1]}
+		for k := firstValue; k < len(record)-1; k++ {
+			if record[k] == "" {
+				continue
+			}
+			if w.values[columns[k]], err = strconv.ParseFloat(record[k], 64); err != nil {
+				fail("%s:%d: %s: %w", path, i+1, columns[k], err)
+			}
+		}
+		r.keep(record[1], w)
 	}
-	return r, nil
+}
+
+// The columns of a row that are made of others: accuracy is P·a + (1 − P)·b, with P the
+// share of answers whose inner steps are all right, and a and b the label's accuracy after
+// them (LONGTAIL_label_given_steps) and after a wrong one.
+const allRight, afterWrong = "P", "b"
+
+// keep takes a row to the results.
+func (r *results) keep(digest string, w *row) {
+	p, wrong := 0., w.values["LONGTAIL_right_wrong_step"]
+	if a, ok := w.values["LONGTAIL_label_given_steps"]; ok { // else there is none of them
+		p = (w.values["LONGTAIL"] - wrong) / a
+	}
+	w.values[allRight], w.values[afterWrong] = p, wrong/(1-p)
+	r.rows[digest] = w
 }
 
 // open opens the file for more rows. One study at a time writes to it.
-func (r *results) open(path string) (err error) {
-	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
-		return err
+func (r *results) open(path string) {
+	check(durable.MkdirAll(filepath.Dir(path)))
+	r.file = must(durable.Append(path))
+	check(r.file.Truncate(r.whole))
+	if r.whole == 0 {
+		r.write(columns)
 	}
-	if r.file, err = durable.Append(path); err != nil {
-		return err
-	}
-	if err = r.file.Truncate(r.whole); err == nil && r.whole == 0 {
-		err = r.write(columns)
-	}
-	return err
 }
 
-func (r *results) parse(rec []string) error {
-	w := &row{Part: rec[0], Digest: rec[1], values: map[string]float64{}, Correct: rec[len(rec)-1]}
-	seed, err1 := strconv.Atoi(rec[2])
-	rate, err2 := strconv.ParseFloat(rec[4], 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return err
-	}
-	w.unit = unit{seed: seed, arm: rec[3], rate: rate}
-	for k := firstValue; k < len(rec)-1; k++ {
-		if rec[k] == "" {
-			continue
-		}
-		x, err := strconv.ParseFloat(rec[k], 64)
-		if err != nil {
-			return err
-		}
-		w.values[columns[k]] = x
-	}
-	r.keep(w)
-	return nil
-}
-
-func (r *results) keep(w *row) {
-	r.rows = append(r.rows, w)
-	r.byDigest[w.Digest] = w
-}
-
-// add appends a row to the file.
-func (r *results) add(w *row) error {
-	rec := []string{w.Part, w.Digest, strconv.Itoa(w.seed), w.arm, strconv.FormatFloat(w.rate, 'g', -1, 64)}
+// add appends the row of a unit to the file.
+func (r *results) add(p *part, u unit, w *row) {
+	record := []string{p.Name, p.setting.digest(u), strconv.Itoa(u.seed), u.arm, strconv.FormatFloat(u.rate, 'g', -1, 64)}
 	for _, c := range columns[firstValue : len(columns)-1] {
 		text := ""
-		if x, ok := w.values[c]; ok && !math.IsNaN(x) {
+		if x := w.value(c); !math.IsNaN(x) {
 			text = strconv.FormatFloat(x, 'g', 6, 64)
 		}
-		rec = append(rec, text)
+		record = append(record, text)
 	}
-	if err := r.write(append(rec, w.Correct)); err != nil {
-		return err
-	}
-	r.keep(w)
-	return nil
+	r.write(append(record, w.correct))
+	r.keep(record[1], w)
 }
 
-func (r *results) write(rec []string) error {
+func (r *results) write(record []string) {
 	var b bytes.Buffer
-	w := csv.NewWriter(&b)
-	if err := w.Write(rec); err != nil {
-		return err
-	}
-	w.Flush()
-	return errors.Join(r.file.Add(b.Bytes()), r.file.Sync())
+	check(csv.NewWriter(&b).WriteAll([][]string{record}))
+	check(r.file.Add(b.Bytes()))
+	check(r.file.Sync())
 }
 
-// of returns the rows of an arm in a part at a learning rate, one for each seed, nil for
-// those that are missing.
-func (r *results) of(p *part, arm string, rate float64) []*row {
-	all := make([]*row, p.seeds())
-	for i := range all {
-		all[i] = r.byDigest[unit{p, p.Seeds[0] + i, arm, rate}.digest()]
+// units are the runs of a part whose rates are chosen.
+func (p *part) units() (all []unit) {
+	for _, seed := range p.seeds() {
+		for _, arm := range p.Arms {
+			for _, rate := range p.rates[arm] {
+				all = append(all, unit{seed, arm, rate})
+			}
+		}
 	}
 	return all
 }
 
+// missing are the units of a part that have no row.
+func (r *results) missing(p *part) []unit {
+	return slices.DeleteFunc(p.units(), func(u unit) bool { return r.rows[p.setting.digest(u)] != nil })
+}
+
+// progress counts the runs of a part that are done, and all of them.
+func (s *study) progress(p *part) (done, total int) {
+	if s.choose(p) != nil { // its grid is not complete
+		return 0, len(p.seeds()) * len(p.Arms)
+	}
+	total = len(p.units())
+	return total - len(s.missing(p)), total
+}
+
+// of returns the rows of an arm in a part at a learning rate, one for each seed, nil for
+// those that are missing.
+func (r *results) of(p *part, arm string, rate float64) (all []*row) {
+	for _, seed := range p.seeds() {
+		all = append(all, r.rows[p.setting.digest(unit{seed, arm, rate})])
+	}
+	return all
+}
+
+// value is that of a column; NaN if there is none, or no row.
+func (w *row) value(column string) float64 {
+	if w != nil {
+		if x, ok := w.values[column]; ok {
+			return x
+		}
+	}
+	return math.NaN()
+}
+
+// mean is that of a column over the rows that have it.
+func mean(rows []*row, column string) float64 {
+	var x []float64
+	for _, w := range rows {
+		x = append(x, w.value(column))
+	}
+	mean, _ := eval.Mean(x)
+	return mean
+}
+
 // bits are whether each query was answered right: 0 or 1.
 func (w *row) bits(n int) []float64 {
-	x, _ := new(big.Int).SetString(w.Correct, 62)
 	b := make([]float64, n)
-	for i := range b {
-		if x != nil {
+	if x, ok := new(big.Int).SetString(w.correct, 62); ok {
+		for i := range b {
 			b[i] = float64(x.Bit(i))
 		}
 	}
 	return b
+}
+
+// grown is how many times a grid is extended at most, and by which factor.
+const grown, factor = 3, 2
+
+// choose sets the learning rates of each arm of a part: the grid, extended for all arms
+// as long as an arm's best lies at its edge, or the best of the part's grid.
+func (s *study) choose(p *part) error {
+	p.rates = map[string][]float64{}
+	if len(p.Rates) == 0 {
+		grid := s.part(p.Grid)
+		err := s.choose(grid)
+		for _, arm := range p.Arms {
+			best, ok := s.bestRate(grid, arm, grid.rates[arm])
+			if !ok {
+				err = errors.Join(err, fmt.Errorf("part %s needs the grid %s, which is not complete for %s", p.Name, grid.Name, arm))
+			}
+			p.rates[arm] = []float64{best}
+		}
+		return err
+	}
+	grid := slices.Sorted(slices.Values(p.Rates))
+	for range grown {
+		var best []float64
+		for _, arm := range p.Arms {
+			if rate, ok := s.bestRate(p, arm, grid); ok {
+				best = append(best, rate)
+			}
+		}
+		low, high := grid[0], grid[len(grid)-1]
+		if slices.Contains(best, low) {
+			grid = slices.Insert(grid, 0, low/factor)
+		}
+		if slices.Contains(best, high) {
+			grid = append(grid, high*factor)
+		}
+	}
+	for _, arm := range p.Arms {
+		p.rates[arm] = grid
+	}
+	return nil
+}
+
+// bestRate is the rate with the highest mean accuracy on validation queries, the lowest
+// of several; false if a run is missing.
+func (s *study) bestRate(p *part, arm string, grid []float64) (best float64, ok bool) {
+	top := math.Inf(-1)
+	for _, rate := range grid {
+		rows := s.of(p, arm, rate)
+		if slices.Contains(rows, nil) {
+			return 0, false
+		}
+		if m := mean(rows, "VALIDATION"); m > top+1e-9 {
+			top, best = m, rate
+		}
+	}
+	return best, len(grid) > 0
 }

@@ -29,10 +29,10 @@ const (
 
 // world is a task with its data, and a teacher that errs.
 type world[E any] struct {
-	definition task.Definition[E]
-	example    func(i int) E
-	teach      func(e E, rng *rand.Rand) []prompt.Written
-	tests      map[string][]E
+	task.Definition[E]
+	example func(i int) E
+	teach   func(e E, rng *rand.Rand) []prompt.Written
+	tests   map[string][]E
 	// kind is what a rule that is wrong about some kinds of examples tells them by.
 	kind func(E) string
 }
@@ -44,126 +44,78 @@ type lab struct {
 	outcome       string                 // name of the outcome reward
 	train         func(i int) rl.Problem // judged as the setting says
 	demonstration func(i int) (rl.Demonstration, error)
-	validation    []rl.Problem // greedily
-	sampled       []rl.Problem // the same, as in training
-	tests         map[string][]rl.Problem
+	sets          map[string][]rl.Problem // to be answered greedily, by their names
+	sampled       []rl.Problem            // those of VALIDATION as in training
 }
 
 // openLab makes the lab of a setting for a seed.
-func openLab(s setting, seed int) (*lab, error) {
+func openLab(s setting, seed int) *lab {
 	if s.Task == "arithmetic" {
-		teacher := arithmetic.Teacher{Slip: .15, Glance: s.Glance}
-		held := func(name string) (all []arithmetic.Sum) {
-			for i := range s.Test {
-				all = append(all, sum(name, i, s.Steps))
-			}
-			return all
-		}
-		return open(world[arithmetic.Sum]{
-			arithmetic.Definition(s.Steps), func(i int) arithmetic.Sum { return sum("", i, s.Steps) }, teacher.Trace,
-			map[string][]arithmetic.Sum{"RANDOM": held("RANDOM"), "LONGTAIL": held("LONGTAIL")},
-			func(e arithmetic.Sum) string { return e.Text()[:1] },
-		}, s, seed)
+		return open(sums(s), s, seed)
 	}
+	return open(queries(s), s, seed)
+}
+
+// queries is the world of the notes.
+func queries(s setting) world[rows.Example] {
 	teacher := notes.DefaultTeacher()
 	teacher.Glance = s.Glance
 	src := notes.New(notes.Config{Seed: dataSeed, TestSize: s.Test, Teacher: teacher})
 	w := world[rows.Example]{
-		definition: task.Definition[rows.Example]{
-			System: src.System, Steps: src.Steps, Input: src.Input, Compact: src.Compact,
-			Outcomes: []task.Outcome[rows.Example]{{Name: "label", Rule: reward.ExactLabel(func(e rows.Example) string { return e.Label() })}},
-			ID:       func(e rows.Example) string { return e.ID },
-		},
-		example: src.Train,
-		teach: func(e rows.Example, rng *rand.Rand) (steps []prompt.Written) {
-			for _, t := range e.Teach(rng) {
-				steps = append(steps, prompt.Written(t))
-			}
-			return steps
-		},
-		tests: map[string][]rows.Example{},
-		kind:  noteKind,
+		Definition: src.Definition(), example: src.Train, tests: map[string][]rows.Example{}, kind: noteKind,
+		teach: func(e rows.Example, rng *rand.Rand) []prompt.Written { return e.Teach(rng) },
 	}
 	for _, t := range src.Tests {
 		w.tests[t.Name] = t.Examples
 	}
-	return open(w, s, seed)
+	return w
 }
 
 // noteKind is how a query of the notes begins.
 func noteKind(e rows.Example) string { return e.Query[:min(len(e.Query), 2)] }
 
-// sum draws sum i of a test set, or of training (""), until one belongs there.
-func sum(set string, i, steps int) arithmetic.Sum {
-	for draw := uint64(0); ; draw++ {
-		if e := arithmetic.Example(dataSeed+draw<<32, i, steps); setOf(e) == set {
-			return e
+// sums is the world of arithmetic.
+func sums(s setting) world[arithmetic.Sum] {
+	w := world[arithmetic.Sum]{
+		Definition: arithmetic.Definition(s.Steps),
+		example:    func(i int) arithmetic.Sum { return arithmetic.Draw(dataSeed, arithmetic.Train, i, s.Steps) },
+		teach:      arithmetic.Teacher{Slip: .15, Glance: s.Glance}.Trace,
+		tests:      map[string][]arithmetic.Sum{},
+		kind:       func(e arithmetic.Sum) string { return e.Text()[:1] },
+	}
+	for _, set := range []string{arithmetic.Random, arithmetic.LongTail} {
+		for i := range s.Test {
+			w.tests[set] = append(w.tests[set], arithmetic.Draw(dataSeed, set, i, s.Steps))
 		}
 	}
+	return w
 }
 
-// setOf is the only set that may hold a sum: LONGTAIL has those of which most numbers
-// are from 30 on, RANDOM an eighth of the others, training ("") the rest.
-func setOf(e arithmetic.Sum) string {
-	large := 0
-	for _, n := range e.Numbers {
-		if n >= 30 {
-			large++
-		}
-	}
-	switch {
-	case 2*large > len(e.Numbers):
-		return "LONGTAIL"
-	case chance(e.Text(), dataSeed, 0) < 1./8:
-		return "RANDOM"
-	}
-	return ""
-}
-
-func open[E any](w world[E], s setting, seed int) (*lab, error) {
-	template := w.definition.Template()
-	write := func(i int) (E, string, error) {
+func open[E any](w world[E], s setting, seed int) *lab {
+	template := w.Template()
+	write := func(i int) (E, string) {
 		e := w.example(i)
-		text, err := template.Write(w.teach(e, rand.New(rand.NewPCG(dataSeed, uint64(i)))))
-		return e, text, err
+		return e, must(template.Write(w.teach(e, rand.New(rand.NewPCG(dataSeed, uint64(i))))))
 	}
 	var corpus []string
 	kinds := map[string]int{}
 	for i := range 3000 {
-		e, text, err := write(i)
-		if err != nil {
-			return nil, err
-		}
+		e, text := write(i)
 		corpus = append(corpus, template.Render(e), text)
 		kinds[w.kind(e)]++
 	}
-	tok, err := tokenizer.Train(slices.Values(corpus), tokenizer.TrainOptions{VocabSize: s.Vocab, Special: []string{endToken}, Added: template.Marks()})
-	if err != nil {
-		return nil, err
-	}
-	d := w.definition
-	d.Encode = task.Plain[E](tok.EncodeOrdinary)
-	d.GroupSize, d.Params = s.Group, rollout.Params{Temperature: 1, MaxTokens: s.MaxTokens}
-	clean, err := task.New(d)
-	if err != nil {
-		return nil, err
-	}
-	greedy, err := clean.WithSampling(1, rollout.Params{MaxTokens: s.MaxTokens})
-	if err != nil {
-		return nil, err
-	}
-	noisy, err := task.New(spoil(d, w.kind, kinds, s, seed))
-	if err != nil {
-		return nil, err
-	}
-	l := &lab{tok: tok, outcome: d.Outcomes[0].Name, tests: map[string][]rl.Problem{}}
+	tok := must(tokenizer.Train(slices.Values(corpus), tokenizer.TrainOptions{VocabSize: s.Vocab, Special: []string{endToken}, Added: template.Marks()}))
+	w.Encode = task.Plain[E](tok.EncodeOrdinary)
+	w.GroupSize, w.Params = s.Group, rollout.Params{Temperature: 1, MaxTokens: s.MaxTokens}
+	clean := must(task.New(w.Definition))
+	greedy := must(clean.WithSampling(1, rollout.Params{MaxTokens: s.MaxTokens}))
+	noisy := must(task.New(spoil(w.Definition, w.kind, kinds, s, seed)))
+
+	l := &lab{tok: tok, outcome: w.Outcomes[0].Name, sets: map[string][]rl.Problem{}}
 	l.end, _ = tok.ID(endToken)
 	first := seed * perSeed
 	l.demonstration = func(i int) (rl.Demonstration, error) {
-		e, text, err := write(first + i)
-		if err != nil {
-			return rl.Demonstration{}, err
-		}
+		e, text := write(first + i)
 		q, err := clean.Bind(e).Request()
 		return rl.Demonstration{Prompt: q.Prompt, Tokens: tok.EncodeExcept(text, tok.Markup(text, true))}, err
 	}
@@ -176,14 +128,15 @@ func open[E any](w world[E], s setting, seed int) (*lab, error) {
 	}
 	for i := range s.Validation {
 		e := w.example(first + perSeed - 1 - i)
-		l.validation, l.sampled = append(l.validation, greedy.Bind(e)), append(l.sampled, clean.Bind(e))
+		l.sampled = append(l.sampled, clean.Bind(e))
+		l.sets["VALIDATION"] = append(l.sets["VALIDATION"], greedy.Bind(e))
 	}
-	for name, es := range w.tests {
-		for _, e := range es {
-			l.tests[name] = append(l.tests[name], greedy.Bind(e))
+	for name, examples := range w.tests {
+		for _, e := range examples {
+			l.sets[name] = append(l.sets[name], greedy.Bind(e))
 		}
 	}
-	return l, nil
+	return l
 }
 
 // spoil makes the rules of training as bad as the setting says. A label that is wrong is
@@ -194,12 +147,10 @@ func spoil[E any](d task.Definition[E], kind func(E) string, kinds map[string]in
 	for k := range d.Steps[:final] {
 		wrong := wrongKinds(kinds, k, s.WrongRule)
 		d.Steps[k].Rule = turned(d.Steps[k].Rule, func(e E, text string, step int) bool {
-			return wrong[kind(e)] != (s.FlipVerdicts > 0 && chance(text, seed, step) < s.FlipVerdicts)
+			return wrong[kind(e)] != (chance(text, seed, step) < s.FlipVerdicts)
 		})
 	}
-	label := func(_ E, text string, _ int) bool {
-		return s.FlipOutcomes > 0 && chance(text, seed, len(d.Steps)) < s.FlipOutcomes
-	}
+	label := func(_ E, text string, _ int) bool { return chance(text, seed, len(d.Steps)) < s.FlipOutcomes }
 	d.Steps[final].Rule = turned(d.Steps[final].Rule, label)
 	d.Outcomes[0].Rule = turned(d.Outcomes[0].Rule, label)
 	return d

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/stepwise-rl/stepwise/internal/infile"
 )
@@ -128,6 +129,8 @@ func Truncate(path string, size int64) error {
 
 // Sync makes the content of a file, or the names in a directory, survive a power
 // failure. On Windows it does nothing: there only files open for writing can be synced.
+// Nor does it for a directory of a file system that syncs none, such as the shared
+// folders of virtual machines.
 func Sync(path string) error {
 	if do, err := announce(Call{Op: OpSync, Path: path}); err != nil || !do || runtime.GOOS == "windows" {
 		return err
@@ -136,7 +139,13 @@ func Sync(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	err = f.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		if info, serr := f.Stat(); serr == nil && info.IsDir() {
+			err = nil
+		}
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Rename gives a file or directory another name. The caller syncs the directories.

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -42,6 +43,16 @@ func TestReplaceFile(t *testing.T) {
 	require.Error(t, durable.ReplaceFile(filepath.Join(dir, "d"), nil))
 	require.Equal(t, []string{"a", "d"}, names(t, dir))
 	require.Error(t, durable.ReplaceFile(filepath.Join(dir, "nowhere", "a"), nil))
+}
+
+// Some file systems sync files but no directories, as /proc syncs none.
+func TestSyncOfDirectoriesThatCannotBeSynced(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no /proc")
+	}
+	require.NoError(t, durable.Sync("/proc/self"))
+	require.Error(t, durable.Sync("/proc/self/status"), "a file that cannot be synced is not durable")
+	require.Error(t, durable.Sync("/proc/nowhere"))
 }
 
 func TestWriteNamesTheFile(t *testing.T) {

@@ -29,6 +29,15 @@
 // [NewEngine] makes an engine without a policy, for a model that is not
 // trained: a teacher, or one that is served.
 //
+// # Sampling while the policy is trained
+//
+// An [AsyncEngine] has weights of its own, on a backend of its own. With it rl.Async
+// lets one device sample while another trains:
+//
+//	second, err := model.LoadDecoder(cuda1, dir, model.Frozen())
+//	engine, err := local.NewAsyncEngine(second, tokenizer, local.EngineConfig{Static: true})
+//	trainer, err := rl.NewTrainer(rl.Config{Policy: policy, Engine: engine, Async: rl.Async{Staleness: 1}, ...})
+//
 // # A teacher
 //
 // A log-prober of another decoder with the same tokenizer is a teacher to distill the
@@ -70,8 +79,9 @@
 //
 // An Exporter around a policy publishes its weights as files on a shared disk, for
 // inference servers: a whole model as a Hugging Face folder or a GGUF file, or adapters
-// alone. Adapters of a policy on a training server are merged here into whole models
-// where an engine wants those; an Engine of this package loads them as they are.
+// alone. ExporterConfig.DType halves a folder. Adapters of a policy on a training server
+// are merged here into whole models where an engine wants those; an Engine of this
+// package loads them as they are.
 //
 //	exporter, err := local.NewExporter(policy, local.ExporterConfig{
 //		Form: rollout.FormFolder, Dir: "/shared/weights", Model: pretrained,
@@ -213,7 +223,7 @@
 // Load checks everything before it changes anything: checksums first, then the
 // configuration, then the tensors.
 //
-// Examples are in example_engine_test.go, example_policy_test.go,
+// Examples are in example_async_test.go, example_engine_test.go, example_policy_test.go,
 // example_ranking_test.go and example_student_test.go. Programs that use it: examples/grpo,
 // whose main joins a decoder to the trainer, and examples/owntask, whose learn has a
 // policy with checkpoints for each of two stages.

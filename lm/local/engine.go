@@ -100,6 +100,7 @@ type Engine struct {
 	shape   model.Config // of every decoder that it samples from
 	decoder *model.Decoder
 	trained bool // a policy trains the decoder, see Policy.NewEngine
+	own     bool // the decoder gets copies of others' weights, see AsyncEngine
 	packed  bool // the decoder is, by this engine
 	version int64
 
@@ -190,7 +191,8 @@ func (e *Engine) Generate(ctx context.Context, reqs []rollout.Request, emit func
 // configuration. Or w is a folder of adapters (rollout.FormAdapter), from a policy on a
 // training server: the engine's decoder gets them in place of those that it had, unless
 // it is a policy's. After an error of reading adapters it has none; anything else is an
-// error that changes nothing.
+// error that changes nothing. An AsyncEngine copies the weights of w.Local; after an
+// error of a backend they may be half copied.
 func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	if err := e.acquire(ctx); err != nil {
 		return err
@@ -208,6 +210,9 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 		return fmt.Errorf("local: Weights.Local is %T, want the *model.Decoder to sample from", w.Local)
 	case d.Config() != e.decoder.Config():
 		return errors.New("local: Weights.Local is a decoder of another configuration")
+	}
+	if e.own {
+		return e.copy(d, w.Version)
 	}
 	e.unpack()
 	if d != e.decoder {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/model/gguf"
+	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -30,6 +31,12 @@ type ExporterConfig struct {
 	// this process ends them (model.Decoder.EOS). Adapters are merged into its weights if a
 	// whole model is wanted; if they were added to others, Publish returns an error.
 	Model string
+	// DType is the type of the weights in a folder: F32 (also if empty), F16 or BF16.
+	// Adapters are merged in float32; then each weight is rounded to the nearest value, to
+	// even in the middle. One that the type cannot hold is an error of Publish. Servers
+	// that compute in BF16 round a folder in F32 so themselves: for them BF16 halves what is
+	// written and read, and what they compute stays the same.
+	DType safetensors.DType
 	// Backend is needed to merge adapters.
 	Backend tensor.Backend
 }
@@ -43,6 +50,10 @@ func (c ExporterConfig) Validate() error {
 		return errors.New("local: ExporterConfig.Dir is missing")
 	case c.Model == "" && c.Form != rollout.FormAdapter:
 		return errors.New("local: ExporterConfig.Model is missing")
+	case c.DType != "" && c.Form != rollout.FormFolder:
+		return fmt.Errorf("local: ExporterConfig.DType is %q, want none with Form %v: those are written in float32", c.DType, c.Form)
+	case c.DType != "" && c.DType != safetensors.F32 && c.DType != safetensors.F16 && c.DType != safetensors.BF16:
+		return fmt.Errorf("local: ExporterConfig.DType is %q, want F32 (also if empty), F16 or BF16", c.DType)
 	}
 	return nil
 }
@@ -295,5 +306,5 @@ func (c ExporterConfig) whole(path string, d *model.Decoder) error {
 	if c.Form == rollout.FormGGUF {
 		return gguf.Export(path, d, gguf.Options{TokenizerFrom: c.Model, Generation: &generation})
 	}
-	return d.Export(path, model.ExportOptions{TokenizerFrom: c.Model, Generation: &generation})
+	return d.Export(path, model.ExportOptions{DType: c.DType, TokenizerFrom: c.Model, Generation: &generation})
 }

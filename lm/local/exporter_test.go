@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
+	"github.com/stepwise-rl/stepwise/lm/model/safetensors"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -151,12 +153,15 @@ func TestExporterRefuses(t *testing.T) {
 		policy rl.Policy
 		config local.ExporterConfig
 	}{
-		"Form is own":       {whole, local.ExporterConfig{Dir: "d", Model: "m"}},
-		"Dir is missing":    {whole, local.ExporterConfig{Form: rollout.FormFolder, Model: "m"}},
-		"Model is missing":  {whole, local.ExporterConfig{Form: rollout.FormGGUF, Dir: "d"}},
-		"trains the whole":  {whole, local.ExporterConfig{Form: rollout.FormAdapter, Dir: "d"}},
-		"Backend is nil":    {adapters, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m"}},
-		"publishes no weig": {unpublished{whole}, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m"}},
+		"Form is own":      {whole, local.ExporterConfig{Dir: "d", Model: "m"}},
+		"Dir is missing":   {whole, local.ExporterConfig{Form: rollout.FormFolder, Model: "m"}},
+		"Model is missing": {whole, local.ExporterConfig{Form: rollout.FormGGUF, Dir: "d"}},
+		"trains the whole": {whole, local.ExporterConfig{Form: rollout.FormAdapter, Dir: "d"}},
+		"Backend is nil":   {adapters, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m"}},
+		`DType is "BF16", want none with Form gguf`:            {whole, local.ExporterConfig{Form: rollout.FormGGUF, Dir: "d", Model: "m", DType: safetensors.BF16}},
+		`DType is "BF16", want none with Form adapter`:         {adapters, local.ExporterConfig{Form: rollout.FormAdapter, Dir: "d", DType: safetensors.BF16}},
+		`DType is "I8", want F32 (also if empty), F16 or BF16`: {whole, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m", DType: "I8"}},
+		"publishes no weig":                                    {unpublished{whole}, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m"}},
 	} {
 		_, err := local.NewExporter(c.policy, c.config)
 		require.ErrorContains(t, err, want)
@@ -277,4 +282,82 @@ func TestExporterChecksFiles(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(base, "tokenizer.json")))
 	_, err = local.NewExporter(p, local.ExporterConfig{Form: rollout.FormGGUF, Dir: dir, Model: base})
 	require.ErrorContains(t, err, "tokenizer.json")
+}
+
+// A folder in BF16 holds each weight rounded to the nearest, to even in the middle, by the
+// bits below. Adapters are merged before that.
+func TestExporterRounds(t *testing.T) {
+	golden := [][2]uint32{ // float32, and the upper half of what is written
+		{0x3f800000, 0x3f80}, {0x80000000, 0x8000}, // 1 and -0
+		{0x3f807fff, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f808001, 0x3f81}, // about the middle above an even one
+		{0x3f817fff, 0x3f81}, {0x3f818000, 0x3f82}, {0x3f818001, 0x3f82}, // and above an odd one
+		{0xbf818000, 0xbf82}, {0x3fffffff, 0x4000}, {0x7f7f7fff, 0x7f7f}, // to the next exponent, and the largest
+		{0x00000001, 0x0000}, {0x00008000, 0x0000}, {0x00018000, 0x0002}, // below the smallest normal one
+	}
+	const name = "model.layers.0.mlp.up_proj.weight"
+	write := func(d *model.Decoder, name string, values ...float32) {
+		for _, p := range d.Params() {
+			if p.Name == name {
+				d.Backend().Write(d.Backend().Slice(p.Value, 0, len(values)), values)
+				return
+			}
+		}
+		t.Fatal("no tensor ", name)
+	}
+	// read returns the tensor's first bits in a folder in BF16.
+	read := func(dir string, n int) []uint32 {
+		config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+		require.NoError(t, err)
+		require.Contains(t, string(config), `"torch_dtype": "bfloat16"`)
+		r, err := safetensors.Open(filepath.Join(dir, "model.safetensors"))
+		require.NoError(t, err)
+		defer r.Close()
+		for _, x := range r.Tensors() {
+			require.Equal(t, safetensors.BF16, x.DType, x.Name)
+		}
+		v := make([]float32, n)
+		require.NoError(t, r.Read(v, name, 0))
+		bits := make([]uint32, n)
+		for i, x := range v {
+			require.Zero(t, math.Float32bits(x)&0xffff)
+			bits[i] = math.Float32bits(x) >> 16
+		}
+		return bits
+	}
+	base := pretrained(t)
+	export := func(p *local.Policy, base string) (rollout.Weights, error) {
+		e, err := local.NewExporter(p, local.ExporterConfig{
+			Form: rollout.FormFolder, Dir: t.TempDir(), Model: base, DType: safetensors.BF16, Backend: reference.New(),
+		})
+		require.NoError(t, err)
+		return e.Publish(t.Context())
+	}
+
+	p := newPolicy(t, reference.New(), 0)
+	var values []float32
+	var want []uint32
+	for _, g := range golden {
+		values, want = append(values, math.Float32frombits(g[0])), append(want, g[1])
+	}
+	write(p.Decoder(), name, values...)
+	w, err := export(p, base)
+	require.NoError(t, err)
+	require.Equal(t, want, read(w.Ref, len(want)))
+	write(p.Decoder(), name, math.MaxFloat32) // nearer to 2^128 than to the largest of BF16
+	_, err = export(p, base)
+	require.ErrorContains(t, err, name)
+
+	// 1 + 2^-9 is the weight, and 2·(2^-10 + 2^-13) the adapter's part. The sum is rounded up
+	// to 1 + 2^-7; the rounded weight, 1, and the rounded sum of that would both be 1.
+	d := newDecoder(t, reference.New(), 5)
+	write(d, name, 1+0x1p-9)
+	dir := t.TempDir()
+	require.NoError(t, d.Export(dir, model.ExportOptions{TokenizerFrom: base}))
+	_, err = d.AddLoRA(tinyLoRA, 6)
+	require.NoError(t, err)
+	write(d, "base_model.model.model.layers.0.mlp.up_proj.lora_B.weight", 0x1p-10+0x1p-13, 0, 0, 0)
+	write(d, "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight", 1)
+	w, err = export(policyOf(t, d, 0), dir)
+	require.NoError(t, err)
+	require.Equal(t, []uint32{0x3f81}, read(w.Ref, 1))
 }

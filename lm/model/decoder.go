@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -307,25 +308,32 @@ func (d *Decoder) Clone() *Decoder {
 	if err != nil {
 		panic("model: Clone: " + err.Error()) // the configuration was valid once
 	}
-	c.CopyFrom(d)
+	copyByName(d.b, c.params, d.params)
 	c.origin = d.origin
 	return c
 }
 
-// CopyFrom sets the parameters to those of src, a decoder of the same
-// configuration on the same backend. It panics if either has adapters, or if d
-// is packed or a LoRA.Base.
-func (d *Decoder) CopyFrom(src *Decoder) {
+// CopyFrom sets the parameters to those of src, a decoder of the same configuration,
+// bit for bit. If src is on another backend, they go through the host's memory in parts.
+// Another configuration, and so other shapes, is an error that changes nothing. After an
+// error of a backend the parameters may be half copied. It panics if either decoder has
+// adapters, or if d is packed or a LoRA.Base.
+func (d *Decoder) CopyFrom(src *Decoder) error {
 	d.mustBePlain("CopyFrom")
 	src.mustBePlain("CopyFrom")
 	d.mustBeUnpacked("CopyFrom")
 	d.mustOwnWeights("CopyFrom")
 	if d.cfg != src.cfg {
-		panic("model: CopyFrom a decoder of another configuration")
+		return fmt.Errorf("model: CopyFrom a decoder of the configuration %+v, want %+v", src.cfg, d.cfg)
 	}
-	for i, p := range d.params {
-		d.b.Copy(p.Value, src.params[i].Value)
+	var failed error
+	for i := 0; failed == nil && i < len(d.params); i++ {
+		failed = copyValues(d.b, d.params[i].Value, src.b, src.params[i].Value)
 	}
+	if err := cmp.Or(failed, d.b.Sync()); err != nil {
+		return fmt.Errorf("model: CopyFrom: %w", err)
+	}
+	return nil
 }
 
 // mustOwnWeights panics if the decoder's weights are another's, which would change too.

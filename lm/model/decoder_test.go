@@ -1,13 +1,17 @@
 package model_test
 
 import (
+	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
+	"github.com/stepwise-rl/stepwise/lm/tensor/backendtest"
 	"github.com/stepwise-rl/stepwise/lm/tensor/reference"
 )
 
@@ -213,6 +217,62 @@ func TestFrozenCloneScoresAlikeAndStaysBehind(t *testing.T) {
 	require.NoError(t, d.Score(&p, tg, now, nil))
 	require.Equal(t, before, after)
 	require.NotEqual(t, before, now)
+}
+
+// A decoder takes over the bits of another's weights, also from one backend to another
+// and where a tensor takes several parts, but none of other shapes.
+func TestCopyFrom(t *testing.T) {
+	large := tiny
+	large.Vocab, large.TieEmbeddings = 1<<14+1, true // an embedding of one row more than is copied at once
+	drawn := func(b tensor.Backend, seed uint64) *model.Decoder {
+		d, err := model.NewDecoder(b, large, seed)
+		require.NoError(t, err)
+		return d
+	}
+	bits := func(d *model.Decoder) (all []uint32) {
+		for _, p := range d.Params() {
+			v := make([]float32, p.Len())
+			require.NoError(t, d.Backend().Read(v, p.Value))
+			for _, x := range v {
+				all = append(all, math.Float32bits(x))
+			}
+		}
+		return all
+	}
+	b := reference.New()
+	src := drawn(b, 1)
+	embedding := src.Params()[0].Value
+	odd := []float32{float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, math.MaxFloat32, 0x1.fffffep-1}
+	b.Write(b.Slice(embedding, embedding.Len()-len(odd), embedding.Len()), odd)
+	want := bits(src)
+	for name, to := range map[string]tensor.Backend{
+		"the same": b, "another": reference.New(), "asynchronous": backendtest.NewAsync(reference.New()), "cpu": openCPU(),
+	} {
+		d := drawn(to, 2)
+		require.False(t, slices.Equal(want, bits(d)), name)
+		require.NoError(t, d.CopyFrom(src), name)
+		require.True(t, slices.Equal(want, bits(d)), name)
+		to.Fill(d.Params()[0].Value, 0)
+		require.True(t, slices.Equal(want, bits(src)), "%s: they share no memory", name)
+	}
+
+	wider := tiny
+	wider.FF++
+	other, plain := newDecoder(t, openCPU(), wider), newDecoder(t, b, tiny)
+	before := bits(other)
+	require.EqualError(t, other.CopyFrom(plain), fmt.Sprintf("model: CopyFrom a decoder of the configuration %+v, want %+v", plain.Config(), other.Config()))
+	require.Equal(t, before, bits(other))
+
+	// An error of either backend is returned, and the next copy is whole.
+	boom := errors.New("out of order")
+	failing := backendtest.NewAsync(reference.New())
+	d := newDecoder(t, failing, tiny)
+	failing.FailAfter(1, boom)
+	require.ErrorIs(t, d.CopyFrom(plain), boom)
+	require.NoError(t, d.CopyFrom(plain))
+	require.Equal(t, bits(plain), bits(d))
+	failing.FailAfter(1, boom)
+	require.ErrorIs(t, plain.CopyFrom(d), boom)
 }
 
 func TestBadInputIsAnErrorThatNamesIt(t *testing.T) {

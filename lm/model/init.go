@@ -189,3 +189,17 @@ func readValues(b tensor.Backend, src tensor.Buffer, use func(part []float32) er
 	}
 	return nil
 }
+
+// copyValues sets dst to src, which is as long and may be on another backend.
+func copyValues(b tensor.Backend, dst tensor.Buffer, from tensor.Backend, src tensor.Buffer) error {
+	if b == from {
+		b.Copy(dst, src)
+		return nil
+	}
+	at := 0
+	return readValues(from, src, func(part []float32) error {
+		b.Write(b.Slice(dst, at, at+len(part)), part)
+		at += len(part)
+		return nil
+	})
+}

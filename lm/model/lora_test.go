@@ -249,8 +249,8 @@ func TestADecoderWithAdaptersIsNotTakenForAPlainOne(t *testing.T) {
 	require.Panics(t, func() { d.Clone() })
 	require.Panics(t, func() { _, _ = d.First(1) })
 	require.Panics(t, func() { _, _ = model.EncoderOf(d, 1, 2, 1) })
-	require.Panics(t, func() { d.CopyFrom(plain) })
-	require.Panics(t, func() { plain.CopyFrom(d) })
+	require.Panics(t, func() { _ = d.CopyFrom(plain) })
+	require.Panics(t, func() { _ = plain.CopyFrom(d) })
 	require.Panics(t, func() { _, _ = d.AddLoRA(adapters, 1) })
 	require.Len(t, d.Params(), len(plain.Params())+len(lora.Params()))
 	for i, p := range d.Params() {
@@ -264,7 +264,7 @@ func TestADecoderWithAdaptersIsNotTakenForAPlainOne(t *testing.T) {
 
 	// The base may have adapters of its own, but its weights are the decoder's.
 	base := lora.Base()
-	require.Panics(t, func() { base.CopyFrom(plain) })
+	require.Panics(t, func() { _ = base.CopyFrom(plain) })
 	others, err := base.AddLoRA(adapters, 2)
 	require.NoError(t, err)
 	require.PanicsWithValue(t, "model: LoRA.Merge would change the weights of the decoder that this one is the base of (LoRA.Base)", others.Merge)

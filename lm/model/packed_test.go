@@ -40,7 +40,7 @@ func TestPack(t *testing.T) {
 	require.Equal(t, 2*(7*small.Layers+1), backend.products, "every linear layer of both passes")
 	require.PanicsWithValue(t, "model: Pack of a model that is packed", func() { d.Pack(tensor.FormatBFloat16) })
 	require.Panics(t, func() { _ = d.Forward(p, tg, logp, nil) })
-	require.Panics(t, func() { d.CopyFrom(d) })
+	require.Panics(t, func() { _ = d.CopyFrom(d) })
 	d.Unpack()
 	require.Equal(t, live, backend.live)
 	require.Equal(t, want, results())

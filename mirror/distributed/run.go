@@ -212,21 +212,23 @@ func (r *runner) observe(round int) {
 	}
 }
 
-// down reports whether a node is down, and whether it has to begin anew.
-func (r *runner) down(node, round int) (down, anew bool) {
+// down reports whether a node is down, and whether it is so without its state.
+func (r *runner) down(node, round int) (down, lost bool) {
 	for _, o := range r.s.Outages {
-		if o.Node == node {
-			down = down || o.Start <= round && round < o.Start+o.Rounds
-			anew = anew || o.Lose && round == o.Start+o.Rounds
+		if o.Node == node && o.Start <= round && round < o.Start+o.Rounds {
+			down, lost = true, lost || o.Lose
 		}
 	}
-	return down, anew
+	return down, lost
 }
 
 func (r *runner) round(ctx context.Context, round int, net Network) error {
 	weights := r.s.Mixing.At(round)
 	for _, w := range r.nodes {
-		if down, anew := r.down(w.Index, round); anew && !down {
+		down, lost := r.down(w.Index, round)
+		w.lost = w.lost || lost
+		if w.lost && !down {
+			w.lost = false
 			if err := w.reset(); err != nil {
 				return fmt.Errorf("node %d, anew: %w", w.Index, err)
 			}

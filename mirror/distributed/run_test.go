@@ -208,6 +208,24 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// A node that loses its state while it is down comes back without it, also if the next
+// outage follows at once or has begun before.
+func TestStateIsLostInOutagesThatMeet(t *testing.T) {
+	in := instances()[0]
+	for _, second := range []distributed.Outage{{Node: 5, Start: 10, Rounds: 5}, {Node: 5, Start: 8, Rounds: 7}, {Node: 5, Start: 3, Rounds: 12}} {
+		s := distributed.Settings{
+			Mixing: ring(t), StepSize: in.step, Tracking: true, Space: distributed.SpaceDual, Rounds: 16,
+			Outages: []distributed.Outage{{Node: 5, Start: 5, Rounds: 5, Lose: true}, second},
+		}
+		s.OnRound = func(round int, n []distributed.Node) {
+			if round == 15 {
+				require.Equal(t, in.start, n[5].X, "%v", second)
+			}
+		}
+		run(t, in, s, &distributed.Local{})
+	}
+}
+
 // Delays against the recursion written out for whole matrices, and all faults at
 // once against themselves, these to the same bits.
 func TestSimulationIsExact(t *testing.T) {

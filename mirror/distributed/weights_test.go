@@ -31,6 +31,7 @@ func TestLambda(t *testing.T) {
 		{"torus 4 × 4", metropolis(t, distributed.Torus(4, 4)), (1 + 2 + 2*cos(1, 4)) / 5},
 		{"complete", metropolis(t, distributed.Complete(7)), 0},
 		{"star", metropolis(t, distributed.Star(9)), 1 - 1./9},
+		{"ring of 1000", metropolis(t, distributed.Ring(1000)), (1 + 2*cos(1, 1000)) / 3},
 		{"two", metropolis(t, distributed.Ring(2)), 0},
 		{"one", metropolis(t, distributed.Ring(1)), 0},
 		{"exponential of 8", distributed.Exponential(8), .5},

@@ -15,6 +15,7 @@ type worker struct {
 	sent   []float64         // what is sent to mix
 	shares map[int][]float64 // of the tracker, by receiver
 	kept   []float64         // the sum of those that could not be sent
+	lost   bool              // whether the node lost its state, and has to begin anew when it is up
 
 	mixed, oldGrad []float64
 }

@@ -157,14 +157,14 @@ func (b *Bar) line(columns int, now time.Time) string {
 	parts := []string{"step " + strconv.FormatInt(b.step, 10)}
 	cells := 0 // their place among the parts; 0 = none
 	if b.steps > 0 {
-		share := min(float64(b.step)/float64(b.steps), 1)
+		done := func(of float64) int { return int(float64(min(b.step, b.steps)) * of / float64(b.steps)) } // in whole parts
 		parts[0] += fmt.Sprintf("/%d", b.steps)
 		if columns > 0 {
-			full := int(share * barWidth)
+			full := done(barWidth)
 			cells = len(parts)
 			parts = append(parts, "["+strings.Repeat("#", full)+strings.Repeat(".", barWidth-full)+"]")
 		}
-		parts = append(parts, fmt.Sprintf("%d%%", int(share*100)))
+		parts = append(parts, fmt.Sprintf("%d%%", done(100)))
 	}
 	for _, name := range b.names {
 		if v, ok := b.values[name]; ok {

@@ -2,6 +2,7 @@ package progress
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -43,6 +44,16 @@ func TestPlainLines(t *testing.T) {
 			"",
 		}, "\n"), out.String())
 	})
+}
+
+// Whole percents are exact: .29*100 is less than 29 in floating point.
+func TestPercent(t *testing.T) {
+	for step := range int64(101) {
+		b := &Bar{steps: 100, step: step}
+		assert.Contains(t, b.line(0, time.Time{}), fmt.Sprintf("step %d/100  %d%%", step, step))
+	}
+	b := &Bar{steps: 100, step: 150}
+	assert.Contains(t, b.line(80, time.Time{}), "[####################]  100%")
 }
 
 func TestUnknownNumberOfSteps(t *testing.T) {

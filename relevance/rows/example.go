@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/reward"
 	"github.com/stepwise-rl/stepwise/task"
 )
@@ -82,7 +83,7 @@ type Found struct {
 }
 
 // Thought is one step of a trace before it is written in the task's syntax.
-type Thought struct{ Reasoning, Answer string }
+type Thought = prompt.Written
 
 // TestSet is a fixed, named list of examples that are never trained on.
 type TestSet struct {
@@ -129,6 +130,20 @@ type Source struct {
 	// each by the clipper's, and tells the true answers anew. The first error of
 	// the clipper is returned. It is nil where every example is short.
 	Clip func(Clipper) error
+}
+
+// Definition is the task of the source: its steps with their rules, and the outcome
+// reward "label", which is 1 for the right label. It lacks what needs a tokenizer and
+// settings: Encode, GroupSize and Params.
+func (s *Source) Definition() task.Definition[Example] {
+	return task.Definition[Example]{
+		System:   s.System,
+		Steps:    s.Steps,
+		Input:    s.Input,
+		Compact:  s.Compact,
+		Outcomes: []task.Outcome[Example]{{Name: "label", Rule: reward.ExactLabel(func(e Example) string { return e.Label() })}},
+		ID:       func(e Example) string { return e.ID },
+	}
 }
 
 // Clipper knows how much a model can read.

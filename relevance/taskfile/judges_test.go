@@ -74,11 +74,9 @@ func TestJudgeModel(t *testing.T) {
 	defer got.Judges[0].Close()
 	assert.Empty(t, got.JudgeUse())
 	s := got.Source
-	d := task.Definition[rows.Example]{
-		Steps: s.Steps, Input: s.Input, GroupSize: 1, Params: rollout.Params{MaxTokens: 1},
-		Outcomes: []task.Outcome[rows.Example]{{Name: "label", Rule: reward.ExactLabel(func(e rows.Example) string { return e.Label() })}},
-		Encode:   task.Plain[rows.Example](func(string) []int32 { return []int32{1} }),
-	}
+	d := s.Definition()
+	d.GroupSize, d.Params = 1, rollout.Params{MaxTokens: 1}
+	d.Encode = task.Plain[rows.Example](func(string) []int32 { return []int32{1} })
 	made, err := task.New(d)
 	require.NoError(t, err)
 	e := s.Train(0)

@@ -278,11 +278,9 @@ func TestWhole(t *testing.T) {
 	assert.Equal(t, []rows.Field{{Name: "coverage", Value: "1/2"}}, e.Facts)
 	assert.Equal(t, []string{"", "all", "yes", "", "1"}, byTitle["Green hat"].Truth, "an empty column is not known")
 
-	d := task.Definition[rows.Example]{
-		System: s.System, Steps: s.Steps, Input: s.Input, Compact: s.Compact, GroupSize: 1, Params: rollout.Params{MaxTokens: 1},
-		Outcomes: []task.Outcome[rows.Example]{{Name: "label", Rule: reward.ExactLabel(func(e rows.Example) string { return e.Label() })}},
-		Encode:   task.Plain[rows.Example](func(string) []int32 { return []int32{1} }),
-	}
+	d := s.Definition()
+	d.GroupSize, d.Params = 1, rollout.Params{MaxTokens: 1}
+	d.Encode = task.Plain[rows.Example](func(string) []int32 { return []int32{1} })
 	text := d.Template().Render(e)
 	for _, want := range []string{"Judge.\n", "1. topic: Compare.\n   - same: The same thing.\n   - red: Red things only.\n", "2. words\n   - coverage title: ", "   - 0: useless\n"} {
 		assert.Contains(t, text, want)

@@ -192,6 +192,24 @@ func TestVerdicts(t *testing.T) {
 	require.Panics(t, func() { _, _ = rule.Score(t.Context(), pair{}, &prompt.Trace{}, 0) })
 }
 
+// Of two steps with the same text one may be broken, by its place: neither gets the other's
+// answer from the cache.
+func TestBrokenStepsInTheCache(t *testing.T) {
+	server := &scripted{think: byWords}
+	fine := trace("", "right")
+	moved := template.Parser().Parse(strings.TrimSpace(fine.Text)+`<step name="intent">right \boxed{1}</step>`, nil)
+	text := func(tr *prompt.Trace) string { s := tr.Steps[1].Bytes; return tr.Text[s.Start:s.End] }
+	require.Equal(t, text(fine), text(&moved))
+	broken := unknown("broken step: " + prompt.StatusOutOfOrder.String())
+	rule := judge.Rule(open(t, serve(t, server)), template)
+	require.Equal(t, one, score(t, rule, fine, 1))
+	require.Equal(t, broken, score(t, rule, &moved, 1))
+	rule = judge.Rule(open(t, serve(t, server)), template)
+	require.Equal(t, broken, score(t, rule, &moved, 1))
+	require.Equal(t, one, score(t, rule, fine, 1))
+	require.Equal(t, 2, server.answered)
+}
+
 func TestUnits(t *testing.T) {
 	server := &scripted{think: byWords}
 	s := serve(t, server)

@@ -97,15 +97,17 @@ func (r *rule[E]) through(vote int, places func(traces []*prompt.Trace, step int
 	}
 	key := func(example E, trace *prompt.Trace, step int) string {
 		q := question{Input: quoted(r.template.Input(example))}
+		how := "" // each step is, as a broken one may have the text of one that is not
 		for i := range trace.Steps {
 			if step == reward.WholeCompletion || i == step {
 				q.Items = append(q.Items, newItem(r.template, example, trace, i))
+				how += trace.Steps[i].Status.String() + "\n"
 			}
 		}
 		if step == reward.WholeCompletion {
 			q.Items = append(q.Items, newItem(r.template, example, trace, step))
 		}
-		return string(q.json())
+		return how + string(q.json())
 	}
 	return reward.Through(r.judge.service, reward.GroupRuleFunc[E](ask), key)
 }

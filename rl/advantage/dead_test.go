@@ -32,7 +32,7 @@ var comparesGroups = map[string]advantage.Estimator{
 // What an estimator says of a group beforehand is what it does: a dead group
 // gets exact zeros, a live one does not.
 func TestDeadIsWhatEstimateDoes(t *testing.T) {
-	value := rapid.SampledFrom([]float64{0, 0, 1, 1, .15, .3, -1, .1 + .2, nan})
+	value := rapid.SampledFrom([]float64{0, 0, 1, 1, .15, .3, -1, math.Nextafter(.3, 1), nan})
 	for name, est := range comparesGroups {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, est.Validate())
@@ -108,6 +108,51 @@ func TestToleranceIsTheRange(t *testing.T) {
 	require.InDeltaSlice(t, []float64{-.075, .075}, normalize(n, 0, .15), 1e-15)
 	require.InDeltaSlice(t, []float64{-.06, .01, .05}, normalize(n, 0, .07, .11), 1e-15)
 	require.Equal(t, []float64{0, 0}, normalize(n, 0, .1))
+
+	// That of a batch, too: what lies near its mean is not the mean.
+	batch := []rollout.Group{{completion(1, 0), completion(1, .15)}, {completion(2, .03)}}
+	w := advantage.Whitening{Std: advantage.StdPopulation, Tolerance: .1}
+	// Tokens: 0, .15, .03, .03; mean .0525.
+	const mean = .0525
+	s := math.Sqrt((sq(mean) + sq(.15-mean) + 2*sq(.03-mean)) / 4)
+	want := []float64{-mean / s, (.15 - mean) / s, (.03 - mean) / s}
+	require.InDeltaSlice(t, want, scalars(t, advantage.ReinforcePP{Whitening: w}, batch...), 1e-12)
+	require.InDeltaSlice(t, want[2:], batch[1][0].Adv[:1], 1e-12)
+	require.Equal(t, []float64{0, 0}, scalars(t, advantage.ReinforcePP{Whitening: w}, rollout.Group{completion(1, 0), completion(1, .1)}))
+
+	raw := shiftless{}
+	g := advantage.GDPO{Norm: raw, Std: advantage.StdPopulation, Tolerance: .1}
+	require.Empty(t, g.Dead(rollout.Group{completion(1, -.075), completion(1, .075)}))
+	require.InDeltaSlice(t, []float64{-1, 1}, scalars(t, g, rollout.Group{completion(1, -.075), completion(1, .075)}), 1e-12)
+	require.Equal(t, []float64{0, 0}, scalars(t, g, rollout.Group{completion(1, -.05), completion(1, .05)}))
+}
+
+// shiftless is a user's own normaliser that leaves rewards as they are.
+type shiftless struct{}
+
+func (shiftless) Validate() error                  { return nil }
+func (shiftless) Normalize(dst, rewards []float64) { copy(dst, rewards) }
+
+// Rewards that lead by rounding alone do not lead.
+func TestNobodyLeadsByRounding(t *testing.T) {
+	x := math.Nextafter(.3, 1)
+	require.Equal(t, []float64{0, 0, 0}, normalize(advantage.PassAtK{}, 0, .3, x))
+	require.Equal(t, []float64{0, 0, 0}, normalize(advantage.PassAtK{DivideByStd: true}, x, 0, .3))
+	require.Equal(t, []float64{0, .15, .15}, normalize(advantage.PassAtK{K: 2}, 0, .3, x))
+	require.Equal(t, "no_difference", advantage.PerGroup(advantage.PassAtK{}).Dead(rollout.Group{completion(1, 0), completion(1, .3), completion(1, x)}))
+	require.NotZero(t, normalize(advantage.PassAtK{Tolerance: -1}, 0, .3, x)[2])
+}
+
+// Reasons become names of metrics, which are few whatever the rewards are.
+func TestReasonsAreFew(t *testing.T) {
+	seen := map[string]bool{}
+	for r := -1e4; r <= 1e4; r += 1.7 {
+		seen[advantage.SameReward([]float64{r, r})] = true
+	}
+	require.LessOrEqual(t, len(seen), 203)
+	for r, want := range map[float64]string{10: "constant_10", 10.04: "constant_10", 137: "constant_above_10", 1e100: "constant_above_10", -10: "constant_-10", -10.3: "constant_below_-10"} {
+		require.Equal(t, want, advantage.SameReward([]float64{r, r}))
+	}
 }
 
 func TestInvalidSettings(t *testing.T) {

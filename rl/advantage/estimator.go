@@ -21,9 +21,9 @@ type Estimator interface {
 	// completions an advantage; "" if g is live. Reasons are few and short,
 	// because they become names of metrics: "unscorable" (no usable reward),
 	// "single" (nothing to compare with), "constant_1" (the common reward,
-	// rounded to tenths), "no_difference". Estimate gives a dead group exact
-	// zeros, and at least one completion of a live group another value (except
-	// for the estimators that also shift or scale by the batch).
+	// rounded to tenths; see SameReward), "no_difference". Estimate gives a dead
+	// group exact zeros, and at least one completion of a live group another value
+	// (except for the estimators that also shift or scale by the batch).
 	Dead(g rollout.Group) (reason string)
 }
 
@@ -84,7 +84,8 @@ func dead(m Combine, g rollout.Group, normalize func(rewards []float64)) string 
 // SameReward returns the reason why there is nothing to compare in the rewards of
 // a group, where NaN is unusable: "unscorable" if none is usable, "single" if one
 // is, and "constant_0", "constant_1", … if all are equal up to DefaultTolerance,
-// with the smallest of them rounded to tenths; "" if they differ.
+// with the smallest of them rounded to tenths, or "constant_above_10" and
+// "constant_below_-10"; "" if they differ.
 func SameReward(rewards []float64) string {
 	m := momentsOf(rewards)
 	switch {
@@ -92,10 +93,17 @@ func SameReward(rewards []float64) string {
 		return "unscorable"
 	case m.n == 1:
 		return "single"
-	case m.constant(0):
-		return "constant_" + strconv.FormatFloat(math.Round(m.min*10)/10+0, 'f', -1, 64)
+	case !m.constant(0):
+		return ""
 	}
-	return ""
+	switch r := math.Round(m.min*10)/10 + 0; { // never -0
+	case r > 10: // rewards without a scale would make ever more reasons
+		return "constant_above_10"
+	case r < -10:
+		return "constant_below_-10"
+	default:
+		return "constant_" + strconv.FormatFloat(r, 'f', -1, 64)
+	}
 }
 
 // deadIfUnscorable is Estimator.Dead for an estimator that compares the batch.

@@ -75,6 +75,9 @@ func TestOPO(t *testing.T) {
 	require.Equal(t, []float64{0}, scalars(t, advantage.OPO{}, rollout.Group{completion(4, 1)}))
 	require.Equal(t, []float64{1, 0}, scalars(t, advantage.OPO{Singleton: advantage.SingletonRaw}, rollout.Group{completion(4, 1), completion(2, math.NaN())}))
 	require.Equal(t, []float64{0, 0}, scalars(t, advantage.OPO{}, rollout.Group{completion(0, 0), completion(0, 0)}))
+	// A single completion is nothing to compare with, even if it has no token.
+	require.Equal(t, []float64{0, 0}, scalars(t, advantage.OPO{}, rollout.Group{completion(0, 1), completion(3, nan)}))
+	require.Equal(t, "single", advantage.OPO{}.Dead(rollout.Group{completion(0, 1), completion(3, nan)}))
 }
 
 func TestGDPO(t *testing.T) {

@@ -98,8 +98,8 @@ func (e GDPO) Estimate(batch []rollout.Group) error {
 	}
 
 	m := momentsOf(xs)
-	scale, noise := inverse(m.std(e.Std)+e.Epsilon), m.noise(e.Tolerance)
-	if m.max-m.min <= noise {
+	scale, noise := inverse(m.std(e.Std)+e.Epsilon), m.rounding(e.Tolerance)
+	if m.constant(e.Tolerance) {
 		scale = 0
 	}
 	for _, g := range batch {
@@ -169,7 +169,7 @@ func (e GDPO) group(scratch *[]float64, x []float64, gi int, g rollout.Group) er
 			x[i] += w * r[i]
 		}
 	}
-	if m := momentsOf(x); max(m.max, -m.min) <= m.noise(e.Tolerance) {
+	if m := momentsOf(x); max(m.max, -m.min) <= m.rounding(e.Tolerance) {
 		for i := range x { // rewards that cancel leave rounding errors; NaNs stay
 			if !math.IsNaN(x[i]) {
 				x[i] = 0 // and not -0

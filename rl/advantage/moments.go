@@ -113,8 +113,8 @@ func (m moments) std(kind Std) float64 {
 // each is from their mean.
 func (m moments) constant(tolerance float64) bool { return m.max-m.min <= m.noise(tolerance) }
 
-// rounding is how far a number may be from the mean of a live group and still
-// be the mean: a mere rounding error must not become an advantage. The number
+// rounding is how far a number may be from the mean of a live group or batch and
+// still be the mean: a mere rounding error must not become an advantage. The number
 // that is farthest from the mean is always farther than that.
 func (m moments) rounding(tolerance float64) float64 {
 	if tolerance > DefaultTolerance {

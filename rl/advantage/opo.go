@@ -59,7 +59,7 @@ func (e OPO) normalize(r []float64, g rollout.Group) {
 	if tokens > 0 && !(m.n == 1 && e.Singleton == SingletonRaw) {
 		baseline = sum / tokens
 	}
-	if m.n > 1 && m.constant(e.Tolerance) {
+	if m.n > 1 && m.constant(e.Tolerance) || m.n == 1 && e.Singleton == SingletonZero {
 		clear(r)
 		return
 	}

@@ -76,7 +76,7 @@ func (p PassAtK) Normalize(dst, rewards []float64) {
 	sum, last := 0.0, 0.0
 	adv := make([]float64, len(rewards))
 	for l, i := range order {
-		if l > 0 {
+		if l > 0 && rewards[i]-last > m.rounding(p.Tolerance) {
 			sum += (rewards[i] - last) * subsets(l, m.n-1, k-1)
 		}
 		last = rewards[i]

@@ -23,8 +23,8 @@ type Whitening struct {
 	Epsilon float64 `json:"epsilon"`
 	// MinVar is a floor under the variance (OpenRLHF: 1e-8).
 	MinVar float64 `json:"min_var"`
-	// Tolerance below which values count as equal: 0 means DefaultTolerance,
-	// negative none.
+	// Tolerance is how far apart the values of a batch may lie that counts as equal:
+	// 0 means DefaultTolerance, negative none.
 	Tolerance float64 `json:"tolerance"`
 }
 
@@ -66,8 +66,8 @@ func (w Whitening) batch(batch []rollout.Group, rewards []float64) {
 		}
 	})
 	s := m.std(w.Std)
-	scale, noise := inverse(math.Sqrt(max(s*s, w.MinVar)+w.Epsilon)), m.noise(w.Tolerance)
-	if m.n < 2 || m.max-m.min <= noise {
+	scale, noise := inverse(math.Sqrt(max(s*s, w.MinVar)+w.Epsilon)), m.rounding(w.Tolerance)
+	if m.n < 2 || m.constant(w.Tolerance) {
 		scale = 0
 	}
 	next := 0

@@ -112,6 +112,7 @@ func (p DPPO) divergence(logp, lr float64) float64 {
 	if !p.KL {
 		return math.Abs(now - old)
 	}
-	const eps = 1e-8 // against log of 0 at certainty, as in SkyRL
-	return -old*lr + (1-old)*math.Log((1-old+eps)/(1-now+eps))
+	const eps = 1e-8                                 // against log of 0 at certainty, as in SkyRL
+	others, were := max(1-now, 0)+eps, max(1-old, 0) // a log-prob can be above 0 by rounding
+	return -old*lr + were*math.Log((were+eps)/others)
 }

@@ -77,6 +77,23 @@ func TestCISPODropsWhatIsOutsideItsBounds(t *testing.T) {
 	require.InDeltaSlice(t, []float64{-1.5, -1, .8}, s.Grad, 1e-12)
 }
 
+// A log-prob above 0 by rounding is that of a certain token, whose divergence is large.
+func TestDPPOOfCertainTokens(t *testing.T) {
+	o := objective.FromRollout{Objective: objective.DPPO{Low: .2, High: .2, KL: true}}
+	for _, c := range []struct{ logp, old, adv float64 }{
+		{-1, 0, -1}, {-1, 1e-7, -1}, {-1, 5e-5, -1}, // certain before
+		{0, -1, 1}, {1e-7, -1, 1}, {5e-5, -1, 1}, // certain now
+	} {
+		s := newSequence([]float64{c.logp}, nil, nil, []float64{c.adv})
+		s.Rollout = []float64{c.old}
+		m := objective.Metrics{}
+		loss, err := o.Eval(s, m)
+		require.NoError(t, err)
+		require.Equal(t, []float64{0, 0}, []float64{loss, s.Grad[0]}, "%+v", c)
+		require.Equal(t, 1., m["clip_low"].Sum+m["clip_high"].Sum, "%+v", c)
+	}
+}
+
 func TestGradientOfDPPOWithMaxWeightStopsAtTheWeight(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 5))
 	o := objective.DPPO{Low: 1e9, High: 1e9, MaxWeight: 1.2} // nothing is dropped

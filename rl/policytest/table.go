@@ -3,6 +3,7 @@ package policytest
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -25,9 +26,10 @@ type TablePolicy struct {
 	saved   map[string]tableState
 }
 
+// tableState is all that training changes.
 type tableState struct {
-	w       []float64
-	version int64
+	Version int64     `json:"version"`
+	Logits  []float64 `json:"logits"` // [vocab×vocab]
 }
 
 // NewTablePolicy returns a policy whose rows are uniform. text returns the text of
@@ -282,7 +284,7 @@ func (p *TablePolicy) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.Opti
 
 // Save implements rl.Policy; the state stays in memory.
 func (p *TablePolicy) Save(_ context.Context, name string) (string, error) {
-	p.saved[name] = tableState{slices.Clone(p.w), p.version}
+	p.saved[name] = tableState{p.version, slices.Clone(p.w)}
 	return name, nil
 }
 
@@ -292,10 +294,32 @@ func (p *TablePolicy) Load(_ context.Context, ref string) error {
 	if !ok {
 		return fmt.Errorf("policytest: no state was saved as %q", ref)
 	}
-	copy(p.w, s.w)
-	p.version = s.version
+	return p.restore(s)
+}
+
+// restore sets the state and clears the accumulated gradient.
+func (p *TablePolicy) restore(s tableState) error {
+	if len(s.Logits) != len(p.w) {
+		return fmt.Errorf("policytest: a state of %d logits, want %d: those of %d tokens after each of them", len(s.Logits), len(p.w), p.vocab)
+	}
+	copy(p.w, s.Logits)
+	p.version = s.Version
 	clear(p.g)
 	return nil
+}
+
+// MarshalJSON returns all that training changes, for a policy around this one that saves
+// to disk.
+func (p *TablePolicy) MarshalJSON() ([]byte, error) { return json.Marshal(tableState{p.version, p.w}) }
+
+// UnmarshalJSON restores, bit for bit, what MarshalJSON returned of a policy with as many
+// tokens, and clears the accumulated gradient.
+func (p *TablePolicy) UnmarshalJSON(text []byte) error {
+	var s tableState
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	return p.restore(s)
 }
 
 // Generate implements rollout.Engine. It supports the sampling parameters

@@ -54,11 +54,21 @@ type file struct {
 
 // line is a completion.
 type line struct {
-	Prompt []int32     `json:"prompt"`
-	Tokens []int32     `json:"tokens"`
+	Prompt tokens      `json:"prompt"`
+	Tokens tokens      `json:"tokens"`
 	LogP   []number    `json:"logp"`
-	IDs    [][]int32   `json:"ids"`
+	IDs    []tokens    `json:"ids"`
 	Top    [][]*number `json:"top"` // nil is -Inf
+}
+
+// tokens are token ids, none of which is null, which package json would take for 0.
+type tokens []int32
+
+func (t *tokens) UnmarshalJSON(text []byte) error {
+	if bytes.Contains(text, []byte("null")) {
+		return fmt.Errorf("token ids %.40s hold a null", text)
+	}
+	return json.Unmarshal(text, (*[]int32)(t))
 }
 
 // number is a log-prob that is written with the digits of a float32.
@@ -69,6 +79,14 @@ func (n number) MarshalJSON() ([]byte, error) {
 		return nil, fmt.Errorf("a log-prob is %v, want a finite number", v)
 	}
 	return strconv.AppendFloat(nil, float64(n), 'g', -1, 32), nil
+}
+
+// UnmarshalJSON does not take null for 0, the log-prob of a certain token.
+func (n *number) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return errors.New("a log-prob is null, want a number")
+	}
+	return json.Unmarshal(text, (*float64)(n))
 }
 
 // Digest is the SHA-256 of the bytes of all tokens of a vocabulary, each with its

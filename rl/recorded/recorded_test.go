@@ -122,7 +122,12 @@ func TestBadFilesNameTheLine(t *testing.T) {
 		"logp[0] is 1, want at most 0":                      header + strings.Replace(good, `"logp":[-1]`, `"logp":[1]`, 1),
 		"top[0][1] is -0.9, more than the one before it":    header + strings.Replace(good, "-1.5", "-0.9", 1),
 		"the probabilities at position 0 sum to 0.59":       header + strings.Replace(good, "-0.8937", "null", 1),
-		"cannot unmarshal":                                  header + strings.Replace(good, "-1.5", `"x"`, 1),
+		// Other writers' null for a number that they do not have is no certain token.
+		"a log-prob is null, want a number": header + strings.Replace(good, `"logp":[-1]`, `"logp":[null]`, 1),
+		"token ids [null,3] hold a null":    header + strings.Replace(good, "[2,3]", "[null,3]", 1),
+		"token ids [null] hold a null":      header + strings.Replace(good, `"tokens":[2]`, `"tokens":[null]`, 1),
+		"token ids [1, null] hold a null":   header + strings.Replace(good, `"prompt":[1]`, `"prompt":[1, null]`, 1),
+		"cannot unmarshal":                  header + strings.Replace(good, "-1.5", `"x"`, 1),
 	} {
 		_, err := recorded.Read(strings.NewReader(text), nil)
 		require.ErrorContains(t, err, want, text)

@@ -47,33 +47,13 @@ func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
 // is written aside and renamed. It leaves the syncs of directories to the store.
 type table struct {
 	*policytest.TablePolicy
-	dir     string
-	version int64
+	dir string
 }
 
 func newTable(dir string) *table {
-	p := &table{TablePolicy: policytest.NewTablePolicy(vocab, nil, -1), dir: dir}
+	p := &table{policytest.NewTablePolicy(vocab, nil, -1), dir}
 	p.Randomize(1, 0.5)
 	return p
-}
-
-type tableState struct {
-	Version int64
-	Rows    [vocab][]float64
-}
-
-func (p *table) state() tableState {
-	s := tableState{Version: p.version}
-	for id := range s.Rows {
-		s.Rows[id] = p.Logits(int32(id))
-	}
-	return s
-}
-
-func (p *table) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
-	info, err := p.TablePolicy.OptimStep(ctx, o)
-	p.version = info.Version
-	return info, err
 }
 
 func (p *table) Save(_ context.Context, name string) (string, error) {
@@ -86,32 +66,19 @@ func (p *table) Save(_ context.Context, name string) (string, error) {
 		return "", err
 	}
 	defer durable.RemoveAll(tmp)
-	err = durable.Write(filepath.Join(tmp, "state"), func(w io.Writer) error { return json.NewEncoder(w).Encode(p.state()) })
+	err = durable.Write(filepath.Join(tmp, "state"), func(w io.Writer) error { return json.NewEncoder(w).Encode(p) })
 	if err == nil {
 		err = durable.Rename(tmp, ref)
 	}
 	return ref, err
 }
 
-func (p *table) Load(ctx context.Context, ref string) error {
-	var s tableState
+func (p *table) Load(_ context.Context, ref string) error {
 	text, err := os.ReadFile(filepath.Join(ref, "state"))
-	if err == nil {
-		err = json.Unmarshal(text, &s)
-	}
 	if err != nil {
 		return err
 	}
-	*p = *newTable(p.dir)
-	for p.version < s.Version { // without a gradient a step only counts
-		if _, err := p.OptimStep(ctx, rl.OptimOptions{}); err != nil {
-			return err
-		}
-	}
-	for id, row := range s.Rows {
-		copy(p.Logits(int32(id)), row)
-	}
-	return nil
+	return json.Unmarshal(text, p)
 }
 
 // settings of the test program.
@@ -205,7 +172,11 @@ func program(ctx context.Context, c run.Config, steps, every int64) (err error) 
 	if err := progress(t.Steps()); err != nil { // a crash may have come before it
 		return err
 	}
-	return w.WriteArtefact("stages/train/result", fmt.Append(nil, p.state()))
+	result, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return w.WriteArtefact("stages/train/result", result)
 }
 
 // outcome is what must not depend on what happened meanwhile.

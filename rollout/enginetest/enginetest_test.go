@@ -317,6 +317,32 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// Engines may send stop strings as JSON, which holds only whole characters, as the stop
+// strings of users do.
+func TestStopStringsAreText(t *testing.T) {
+	text := fake() // writes "aé daé d…" greedily, of "a", "\xc3" and "\xa9 d"
+	text.Logits = func(prompt, tokens []int32, dst []float32) error {
+		clear(dst)
+		dst[[]int32{0, 2, 3}[len(tokens)%3]] = 9
+		return nil
+	}
+	var sent []string
+	json := asked(func(_ int, r *rollout.Request) {
+		r.Params.Stop = slices.Clone(r.Params.Stop)
+		for i, s := range r.Params.Stop {
+			r.Params.Stop[i] = strings.ToValidUTF8(s, "\uFFFD")
+		}
+		sent = append(sent, r.Params.Stop...)
+	})
+	require.NoError(t, stop(t.Context(), newSuite(new(config()), wrong{text, json})))
+	require.Contains(t, sent, "aé")
+	// Where no character is whole, bytes have to do.
+	require.Equal(t, "\xa9\xc3", straddle(&rollout.Completion{Text: "\xa9\xc3", Ends: []int{0, 1, 2}}))
+	require.Equal(t, "日", straddle(&rollout.Completion{Text: "日本", Ends: []int{1, 2, 3, 6}}))
+	require.Equal(t, "本x", straddle(&rollout.Completion{Text: "\x97本x", Ends: []int{1, 4, 5}}))
+	require.Empty(t, straddle(&rollout.Completion{Text: "日", Ends: []int{0, 3}}))
+}
+
 func TestGoroutineLeft(t *testing.T) {
 	end := make(chan struct{})
 	defer close(end)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -96,8 +97,8 @@ func stop(ctx context.Context, s *suite) error {
 			return err
 		}
 		whole := &got[0][0]
-		at := straddle(whole)
-		if at == 0 {
+		str := straddle(whole)
+		if str == "" {
 			continue
 		}
 		got, err = s.collect(ctx, s.request(i, 1, rollout.Params{Stop: []string{"\x00 not in the text \x00"}}))
@@ -107,7 +108,6 @@ func stop(ctx context.Context, s *suite) error {
 		if err := same(whole, &got[0][0]); err != nil {
 			return fmt.Errorf("without a stop string, and with one that does not occur: %w", err)
 		}
-		str := whole.Text[at-1 : at+1]
 		got, err = s.collect(ctx, s.request(i, 1, rollout.Params{Stop: []string{"\x00 not in the text \x00", str}}))
 		if err != nil {
 			return err
@@ -120,15 +120,29 @@ func stop(ctx context.Context, s *suite) error {
 	return errors.New("no prompt is followed, greedily, by two tokens with bytes: the check needs one")
 }
 
-// straddle returns a byte offset inside the text at which one token ends and
-// another one starts; 0 if there is none.
-func straddle(c *rollout.Completion) int {
-	for _, end := range c.Ends {
-		if 0 < end && end < len(c.Text) {
-			return end
+// straddle returns the first characters of the text that lie in two tokens, or on
+// both sides of where one ends and another one starts; if none are valid UTF-8, which
+// an engine might want to send as JSON, the bytes on both sides; "" if there are none.
+func straddle(c *rollout.Completion) (str string) {
+	for _, at := range c.Ends {
+		if at <= 0 || at >= len(c.Text) {
+			continue
+		}
+		start, end := at-1, at+1
+		for start > 0 && !utf8.RuneStart(c.Text[start]) {
+			start--
+		}
+		for end < len(c.Text) && !utf8.RuneStart(c.Text[end]) {
+			end++
+		}
+		if utf8.ValidString(c.Text[start:end]) {
+			return c.Text[start:end]
+		}
+		if str == "" {
+			str = c.Text[at-1 : at+1]
 		}
 	}
-	return 0
+	return str
 }
 
 // cut returns what is left of a completion that ends with the token that

@@ -4,6 +4,8 @@ package arithmetic
 
 import (
 	"fmt"
+	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -52,6 +54,42 @@ func Example(seed uint64, i, steps int) Sum {
 		s.Numbers = append(s.Numbers, 1+rng.IntN(39))
 	}
 	return s
+}
+
+// The test sets that Draw knows, beside Train.
+const (
+	Train    = ""
+	Random   = "RANDOM"
+	LongTail = "LONGTAIL"
+)
+
+// Draw returns sum i of a set. No sum is in two sets: LONGTAIL has those of which most
+// numbers are from 30 on, RANDOM an eighth of the others, training the rest.
+func Draw(seed uint64, set string, i, steps int) Sum {
+	for again := uint64(0); ; again++ {
+		if s := Example(seed+again<<32, i, steps); s.set(seed) == set {
+			return s
+		}
+	}
+}
+
+// set is the only set that may hold a sum.
+func (s Sum) set(seed uint64) string {
+	large := 0
+	for _, n := range s.Numbers {
+		if n >= 30 {
+			large++
+		}
+	}
+	h := fnv.New64a()
+	io.WriteString(h, s.Text())
+	switch {
+	case 2*large > len(s.Numbers):
+		return LongTail
+	case rand.New(rand.NewPCG(h.Sum64(), seed<<16)).Float64() < 1./8:
+		return Random
+	}
+	return Train
 }
 
 // Teacher writes traces that err on purpose.

@@ -35,6 +35,30 @@ func TestTeacher(t *testing.T) {
 	}
 }
 
+// No test sum is one of training, even where there are but 39³ sums.
+func TestSetsAreApart(t *testing.T) {
+	const seed, steps = 7, 2
+	in := map[string]string{}
+	for i := range 20_000 {
+		in[arithmetic.Draw(seed, arithmetic.Train, i, steps).Text()] = arithmetic.Train
+	}
+	for _, set := range []string{arithmetic.Random, arithmetic.LongTail} {
+		for i := range 1000 {
+			s := arithmetic.Draw(seed, set, i, steps)
+			other, seen := in[s.Text()]
+			require.False(t, seen && other != set, "%s is in %q and %q", s.Text(), other, set)
+			in[s.Text()] = set
+			large := 0
+			for _, n := range s.Numbers {
+				large += n / 30 // of at most 39
+			}
+			require.Equal(t, set == arithmetic.LongTail, large >= 2, s.Text())
+		}
+	}
+	// The study's rows were made with these.
+	require.Equal(t, "16+1+31+7+34", arithmetic.Draw(seed, arithmetic.Train, 3, 4).Text())
+}
+
 func atoi(t *testing.T, text string) int {
 	n, err := strconv.Atoi(text)
 	require.NoError(t, err)
