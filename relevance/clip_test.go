@@ -41,6 +41,10 @@ steps:
 
 // opened returns a run on these rows after its data has been read and clipped.
 func opened(t *testing.T, labels string, all ...row) (*pipeline, error) {
+	return openedWith(t, Quick(), labels, all...)
+}
+
+func openedWith(t *testing.T, c Config, labels string, all ...row) (*pipeline, error) {
 	dir := t.TempDir()
 	file, err := os.Create(filepath.Join(dir, "pairs.jsonl"))
 	require.NoError(t, err)
@@ -55,7 +59,7 @@ func opened(t *testing.T, labels string, all ...row) (*pipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	return prepared(t, task.Source, Quick())
+	return prepared(t, task.Source, c)
 }
 
 // all returns every example of a source.
@@ -157,4 +161,58 @@ func TestRowsThatDoNotFitAreNamed(t *testing.T) {
 	_, err := opened(t, "0, 1, 2", append(chinese(), row{long.String(), document, "1"})...)
 	require.ErrorContains(t, err, `pairs.jsonl:10: field "query": is too long: without the document the prompt takes `)
 	require.ErrorContains(t, err, "want at most 208, which leaves 16 for the document; shorten it")
+}
+
+// A pair from elsewhere is read as the same pair of the data is, also where conditions ask
+// for what is found in what is left of a long document.
+func TestConditionsOfCutPairs(t *testing.T) {
+	dir := t.TempDir()
+	var lines strings.Builder
+	long := strings.Repeat("very long title of a thing ", 30)
+	for i := range 10 {
+		fmt.Fprintf(&lines, `{"query": "lamp%d", "document": {"title": "%s lamp%[1]d", "body": "b"}, "label": %[3]d}`+"\n", i, long, i%2)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "pairs.jsonl"), []byte(lines.String()), 0o600))
+	path := filepath.Join(dir, "task.yaml")
+	text := fmt.Sprintf(clipTask, "0, 1")
+	text = strings.Replace(text, "compact: true", "compact: false", 1)
+	text = strings.Replace(text, "Give the label.}", "Give it., criteria: [{name: c, text: All of it., when: 'found.words.answer == \"all\"'}]}", 1)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	task, err := taskfile.Open(path, taskfile.Options{Seed: 1})
+	require.NoError(t, err)
+	c := Quick()
+	c.Policy = Scratch{Vocab: 1000, Shape: Shape{Dim: 64, Layers: 1, Heads: 4, FF: 64, MaxSeq: 600}}
+	p, err := prepared(t, task.Source, c)
+	require.NoError(t, err)
+	info := p.info(KindDecoder, Calibration{})
+	prepare, err := preparer(t.Context(), task.Source, p.tok, &info)
+	require.NoError(t, err)
+	e := p.src.Train(0)
+	fresh, err := prepare(rows.Example{Query: e.Query, Document: rows.Document{Title: long + " " + e.Query, Body: "b"}})
+	require.NoError(t, err)
+	require.Less(t, len(e.Document.Title), len(long), "it is cut")
+	require.Equal(t, p.task.Template().Render(e), p.task.Template().Render(fresh))
+}
+
+// Criteria compare a pair with all documents, judged or not.
+func TestDocumentsDigestCoversTheCatalogue(t *testing.T) {
+	digest := func(more string) string {
+		dir := t.TempDir()
+		write := func(name, text string) {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+		}
+		write("task.yaml", strings.Replace(fmt.Sprintf(clipTask, "0, 1"), "{pairs: {file: pairs.jsonl}}", "{pairs: {file: pairs.csv}, documents: {file: documents.csv}}", 1))
+		pairs, documents := "query,document_id,label\n", "id,title\n"
+		for i := range 10 {
+			pairs += fmt.Sprintf("lamp%d,%d,%d\n", i, i, i%2)
+			documents += fmt.Sprintf("%d,lamp %[1]d\n", i)
+		}
+		write("pairs.csv", pairs)
+		write("documents.csv", documents+more)
+		task, err := taskfile.Open(filepath.Join(dir, "task.yaml"), taskfile.Options{Seed: 1})
+		require.NoError(t, err)
+		return DocumentsDigest(task.Source)
+	}
+	require.Equal(t, digest("a,desk\nb,chair\n"), digest("b,chair\nc,desk\n"))
+	require.NotEqual(t, digest("a,desk\n"), digest("a,chair\n"))
 }

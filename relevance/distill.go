@@ -277,9 +277,14 @@ func (p *pipeline) askTeacher(ctx context.Context, m *Model, from, n int) ([]tau
 		return nil, 0, err
 	}
 	problems, out := make([]rl.Problem, n), make([]taught, n)
+	clip := p.clipper(ctx)
 	for i := range problems {
 		var e rows.Example
-		e, out[i] = p.pair(from + i)
+		if e, out[i] = p.pair(from + i); p.src.Clip != nil && out[i].Document != out[i].Index {
+			if e, err = clip.Clip(e); err != nil { // the document was cut beside its own query
+				return nil, 0, err
+			}
+		}
 		problems[i] = sampled.Bind(e)
 	}
 	r, err := rl.Collect(ctx, m.Engine, problems, [2]uint64{p.c.Seed<<8 | beliefStream, uint64(p.firstStudent() + from)})

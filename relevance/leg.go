@@ -38,6 +38,7 @@ type legState struct {
 	Tokens  int                     `json:"tokens"`
 	Seconds float64                 `json:"seconds"`
 	Rewards []float64               `json:"rewards,omitempty"` // per step
+	Live    float64                 `json:"live,omitempty"`    // share of groups in the last one
 	Said    map[string]bool         `json:"said,omitempty"`    // what need not be said again
 	Best    float64                 `json:"best,omitempty"`    // on validation rows so far
 	Rules   map[string]report.Tally `json:"rules"`             // of the run so far

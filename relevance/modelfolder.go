@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"github.com/stepwise-rl/stepwise/distill"
@@ -350,7 +351,12 @@ func preparer(ctx context.Context, src *rows.Source, tok *tokenizer.Tokenizer, i
 	clip.ctx = context.WithoutCancel(ctx) // which bounds the opening, not the scorer
 	return func(e rows.Example) (rows.Example, error) {
 		e.Truth = make([]string, len(src.Steps)) // nobody knows it
-		return clip.Clip(complete(e))
+		whole := complete(e)
+		e, err := clip.Clip(whole)
+		if err != nil || reflect.DeepEqual(e.Document, whole.Document) {
+			return e, err
+		}
+		return complete(e), nil // with what is found in what is left, as in the data
 	}, nil
 }
 

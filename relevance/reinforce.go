@@ -84,7 +84,7 @@ func (p *pipeline) reinforce(credit NamedCredit) func(context.Context) (*report.
 		if err != nil {
 			return nil, err
 		}
-		r.Numbers = map[string]float64{"last_reward": lastMean(l.Rewards), "last_live_groups": l.metrics["group/live"], "step": float64(best.Step)}
+		r.Numbers = map[string]float64{"last_reward": lastMean(l.Rewards), "last_live_groups": l.Live, "step": float64(best.Step)}
 		if v, ok := best.Metrics[evalName(string(p.c.Validation.Metric))]; ok {
 			r.Numbers["validation"] = v
 			r.Note = fmt.Sprintf("the checkpoint of step %d of %d is used: the best on validation rows (%s %.3f)", best.Step, l.Step, p.c.Validation.Metric, v)
@@ -192,7 +192,7 @@ func (l *leg) newTrainer(credit NamedCredit, m *Model, teacher *rl.Teacher, bar 
 
 // record counts a training step.
 func (l *leg) record(_ int64, m map[string]float64) error {
-	l.Rewards = append(l.Rewards, m["reward/label"])
+	l.Rewards, l.Live = append(l.Rewards, m["reward/label"]), m["group/live"]
 	l.done(m, 2*int(m["tokens"])) // sampled, then trained on
 	return nil
 }

@@ -59,7 +59,7 @@ func (p *pipeline) report(ctx context.Context, stages []*report.Stage, elapsed t
 			Backend: p.backend.Name(), PeakRSS: peakRSS(), HeapPeak: mem.Sys,
 		},
 		Settings: p.c, Best: best, Chosen: why, Task: p.describeTask(), Data: p.count(), Notes: p.o.Notes, Raters: p.agreement(),
-		Warnings: p.before, Weak: p.weakly(), Stages: stages, Rules: p.tallies(),
+		Warnings: p.before, Weak: p.weakly(), Stages: stages, Rules: stages[len(stages)-1].Rules,
 	}
 	if err := p.writeJSON(reportFile, r); err != nil {
 		return nil, err

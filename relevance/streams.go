@@ -25,10 +25,17 @@ func streamOf(use, seed, i uint64) *rand.Rand {
 // Training examples are taken from one indexed stream, in parts that do not
 // overlap: the warm-up's, then the reinforcement runs' (both see the same
 // ones), then the probe's, those for validation, and the student's, of which there
-// may be more in another run with the same policies.
+// may be more in another run with the same policies. The student's begin with a pass over
+// the rows of a source with an end: as many as there are rows are then each of them.
 func (p *pipeline) firstRL() int    { return p.c.Warmup.Steps * p.c.Warmup.Batch }
 func (p *pipeline) firstProbe() int { return p.firstRL() + p.c.Reinforce.Steps*p.c.Reinforce.Prompts }
 func (p *pipeline) firstValidation() int {
 	return p.firstProbe() + p.c.Warmup.ProbePrompts
 }
-func (p *pipeline) firstStudent() int { return p.firstValidation() + p.c.Validation.Rows }
+func (p *pipeline) firstStudent() int {
+	first := p.firstValidation() + p.c.Validation.Rows
+	if n := p.src.Size; n > 0 {
+		first = (first + n - 1) / n * n
+	}
+	return first
+}

@@ -1,7 +1,9 @@
 package relevance
 
 import (
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -149,7 +151,7 @@ func TestStoredBeliefs(t *testing.T) {
 	run := func(data string, lr float64) *pipeline {
 		c := Default()
 		c.Policy, c.Reinforce.LR = Pretrained{Dir: "teacher", LoRA: &LoRA{Rank: 2, Alpha: 4}}, lr
-		return &pipeline{c: c, o: Options{Beliefs: file}, digest: "asked", data: data}
+		return &pipeline{c: c, o: Options{Beliefs: file}, digest: "asked", data: data, src: &rows.Source{}}
 	}
 	none, store, err := run("one", 1).storedBeliefs("rl-mask")
 	require.NoError(t, err)
@@ -194,4 +196,46 @@ func TestStudentBound(t *testing.T) {
 	s = Student{Form: FormBiEncoder, Examples: 1000, Epochs: 2, Documents: 4}
 	s.bound(300)
 	require.Equal(t, 1000, s.Examples, "there are 1,200 pairs of a row's query and a document")
+}
+
+// A document that was cut to fit beside its own query is cut further to fit beside
+// another, about which the teacher of a bi-encoder is asked, too.
+func TestDocumentsBesideOtherQueries(t *testing.T) {
+	c := toySettings()
+	c.Student.Form, c.Student.Samples = FormBiEncoder, 0
+	long := strings.Repeat("lamp ", 40)
+	var all []row
+	for i := range 10 {
+		all = append(all,
+			row{fmt.Sprintf("%s%d", long, i), map[string]string{"title": "lamp"}, fmt.Sprint(i % 2)},
+			row{fmt.Sprintf("desk %d", i), map[string]string{"title": "desk", "body": strings.Repeat(long, 4)}, fmt.Sprint(i % 2)})
+	}
+	p, err := openedWith(t, c, "0, 1", all...)
+	require.NoError(t, err)
+	m, err := p.models.New("")
+	require.NoError(t, err)
+	defer m.free()
+	_, _, err = p.askTeacher(t.Context(), m, 0, 32)
+	require.NoError(t, err)
+}
+
+// Each row of a source with an end is labelled once for the student, wherever in the
+// stream the stages before have left off.
+func TestStudentSeesEachRow(t *testing.T) {
+	for _, form := range []StudentForm{FormCrossEncoder, FormBiEncoder} {
+		c := toySettings()
+		c.Student.Form, c.Student.Examples, c.Student.Samples = form, 5000, 0
+		p, err := prepared(t, toy(200), c)
+		require.NoError(t, err)
+		require.NotZero(t, (p.firstValidation()+c.Validation.Rows)%200)
+		seen := map[string]int{}
+		for i := range p.c.Student.Examples {
+			_, taught := p.pair(i)
+			seen[p.src.Train(taught.Index).ID]++
+		}
+		require.Len(t, seen, 200)
+		for id, n := range seen {
+			require.Equal(t, p.c.Student.Examples/200, n, id)
+		}
+	}
 }

@@ -88,6 +88,9 @@ func DocumentsDigest(src *rows.Source) string {
 	for i := range src.Size {
 		add(src.Train(i))
 	}
+	for _, d := range src.Documents {
+		add(rows.OneLine(rows.Example{Document: d})) // as those of the pairs are
+	}
 	for _, e := range src.Validation {
 		add(e)
 	}

@@ -126,6 +126,34 @@ func TestInterruptions(t *testing.T) {
 	testCompare(t, whole, parts)
 }
 
+// What a stage has measured in its last step is not lost if the run stops between the last
+// checkpoint and the result.
+func TestStoppedBeforeTheResult(t *testing.T) {
+	c := toySettings()
+	c.Reinforce.Steps, c.Student.Encoder = 4, nil
+	c.Reinforce.Credits = c.Reinforce.Credits[:1]
+	numbers := func(text string) map[string]float64 {
+		dir, o := t.TempDir(), Options{}
+		if text != "" {
+			ctx, cancel := context.WithCancel(t.Context())
+			o.Out = &cancelOn{text: text, cancel: cancel}
+			_, err := Train(ctx, toy(200), c, dir, o)
+			cancel()
+			require.ErrorContains(t, err, "interrupted in stage rl-outcome")
+			o = Options{Resume: true}
+		}
+		r, err := Train(t.Context(), toy(200), c, dir, o)
+		require.NoError(t, err)
+		again, err := Train(t.Context(), toy(200), c, dir, Options{Resume: true})
+		require.NoError(t, err)
+		require.Equal(t, r.Rules, again.Rules, "of a run that is finished")
+		return r.Stages[len(r.Stages)-1].Numbers
+	}
+	whole := numbers("")
+	require.NotZero(t, whole["last_live_groups"])
+	require.Equal(t, whole, numbers("step 4/4"))
+}
+
 // testFolders: the model folders of a run say what its models said.
 func testFolders(t *testing.T, dir string, r *report.Run) {
 	for folder, stage := range map[string]string{PolicyFolder: r.Best, StudentFolder: "distill"} {

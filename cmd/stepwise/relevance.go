@@ -113,7 +113,12 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 	open := newTaskFlags(f)
 	file := f.String("run", "", "run file: how to train, YAML or JSON; what it does not name stays as -show prints it")
 	dir := f.String("out", "", "the run's folder (default runs/NAME-TIME)")
-	seed := f.Uint64("seed", 0, "seed of everything random (default: the run file's, else 1)")
+	var seed *uint64
+	f.Func("seed", "`seed` of everything random (default: the run file's, else 1)", func(text string) error {
+		n, err := strconv.ParseUint(text, 0, 64)
+		seed = &n
+		return err
+	})
 	resume := f.Bool("resume", false, "go on in the folder -out where an earlier run stopped")
 	quick := f.Bool("quick", false, "smoke run: a few seconds, checks itself, learns little")
 	show := f.Bool("show", false, "print the run file with all settings, and train nothing")
@@ -135,8 +140,8 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 			if c, info, err = relevance.RunConfig(*dir); err != nil {
 				return err
 			}
-			if *file != "" || *quick || *seed != 0 {
-				asked, err := runFile(*file, *quick, *seed)
+			if *file != "" || *quick || seed != nil {
+				asked, err := runFile(*file, *quick, seed)
 				if err != nil {
 					return err
 				}
@@ -153,7 +158,7 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 					return fmt.Errorf("%s: fold: %w", *dir, err)
 				}
 			}
-		} else if c, err = runFile(*file, *quick, *seed); err != nil {
+		} else if c, err = runFile(*file, *quick, seed); err != nil {
 			return err
 		}
 		if *show {
@@ -198,8 +203,8 @@ func runRelevanceTrain(args []string, _ io.Reader, out, errs io.Writer) int {
 	})
 }
 
-// runFile returns the settings of a run.
-func runFile(path string, quick bool, seed uint64) (relevance.Config, error) {
+// runFile returns the settings of a run. A seed of nil is the file's.
+func runFile(path string, quick bool, seed *uint64) (relevance.Config, error) {
 	c := relevance.Default()
 	if quick {
 		c = relevance.Quick()
@@ -211,8 +216,8 @@ func runFile(path string, quick bool, seed uint64) (relevance.Config, error) {
 			return c, err
 		}
 	}
-	if seed != 0 {
-		c.Seed = seed
+	if seed != nil {
+		c.Seed = *seed
 	}
 	return c, nil
 }
@@ -438,9 +443,10 @@ func runRelevanceReport(args []string, _ io.Reader, out, errs io.Writer) int {
 	if *file == "" {
 		return finish(prog, write(out), errs, exitInput)
 	}
-	w, err := os.Create(*file)
+	var text bytes.Buffer // an error leaves the file as it is
+	err := write(&text)
 	if err == nil {
-		err = errors.Join(write(w), w.Close())
+		err = os.WriteFile(*file, text.Bytes(), 0o666)
 	}
 	return finish(prog, err, errs, exitInput)
 }

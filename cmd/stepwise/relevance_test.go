@@ -126,6 +126,9 @@ func TestRelevance(t *testing.T) {
 	out, errs = stepwise(0, "score", "-model", student, "-on-bad-row", "skip", task, mixed)
 	require.Len(t, strings.Split(strings.TrimSpace(out), "\n"), 1)
 	require.Contains(t, errs, "1 malformed, skipped")
+	many := write("many.jsonl", `{"query": "red lamp", "document": "red lamp"}`+"\n"+strings.Repeat("{}\n", 11))
+	_, errs = stepwise(1, "score", "-model", student, "-on-bad-row", "skip", task, many)
+	require.Contains(t, errs, "11 of 12 rows are malformed, too many to skip")
 	require.NotContains(t, errs, "conflict", "training has said what is in the data")
 	require.NotContains(t, errs, "are not those that")
 	fewer := t.TempDir()
@@ -156,12 +159,21 @@ func TestRelevance(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(dir, "stages.txt"))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "closeness")
+	page := write("page.html", "what was there")
+	stepwise(1, "report", "-o", page, dir)
+	text, err = os.ReadFile(page)
+	require.NoError(t, err)
+	require.Equal(t, "what was there", string(text), "an error leaves the file as it is")
 	for _, bad := range [][]string{{runDir, runDir}, {"-compare", runDir}, {"-stages", "warmup", runDir}, {"-stages", "a,b"}, {"-stages", "a,b", "-compare", runDir, runDir}} {
 		_, errs = stepwise(exitUsage, append([]string{"report"}, bad...)...)
 		require.Contains(t, errs, "want ")
 	}
-	out, _ = stepwise(0, "train", "-show", "-quick", "-seed", "9")
-	require.Contains(t, out, `"seed": 9`)
+	for _, seed := range []string{"9", "0"} {
+		out, _ = stepwise(0, "train", "-show", "-quick", "-seed", seed)
+		require.Contains(t, out, `"seed": `+seed+",")
+	}
+	_, errs = stepwise(1, "train", "-resume", "-run", runFile, "-seed", "0", "-out", runDir, task)
+	require.Contains(t, errs, "give other settings than the run")
 
 	other := write("other.yaml", strings.Replace(relevanceTask, "Give the label.", "Decide.", 1))
 	for _, c := range []struct {

@@ -39,7 +39,7 @@ type Run struct {
 	Weak string `json:"weak,omitempty"`
 	// Stages are the parts of the run in order, baselines first.
 	Stages []*Stage `json:"stages"`
-	// Rules tallies per rule how often it scored and why it could not.
+	// Rules tallies per rule how often it scored and why it could not, in all stages.
 	Rules map[string]Tally `json:"rules"`
 }
 

@@ -82,8 +82,8 @@ func (r *row) raters(t *Table, d *Data) ([]string, *RowError) {
 	return out, nil
 }
 
-// document reads the document of a row.
-func (r *row) document(t *Table) (Document, *RowError) {
+// document reads the document of a row of a file of pairs or of documents.
+func (r *row) document(t *Table, file string) (Document, *RowError) {
 	c := &t.Columns
 	if v, ok := r.values.get(cmp.Or(c.Document, "document")); ok && v != nil || c.Document != "" {
 		return r.wholeDocument(t, v, ok)
@@ -102,7 +102,7 @@ func (r *row) document(t *Table) (Document, *RowError) {
 	}
 	d.Title, d.Body = get(c.Title, "title"), get(c.Body, "body")
 	if bad == nil {
-		d.Fields, bad = r.fields(t)
+		d.Fields, bad = r.fields(t, file)
 	}
 	if bad == nil && strings.TrimSpace(d.Title+d.Body) == "" {
 		for _, name := range []string{c.Title, c.Body} { // that a JSON object need not have
@@ -163,12 +163,9 @@ func (r *row) wholeDocument(t *Table, v value, present bool) (Document, *RowErro
 // fields reads the structured fields: in the order in which they are mapped and,
 // within a pattern, of the file. Blank ones are left out; a list becomes its
 // values between commas.
-func (r *row) fields(t *Table) ([]Field, *RowError) {
+func (r *row) fields(t *Table, file string) ([]Field, *RowError) {
 	var out []Field
-	used := make(map[string]bool)
-	for _, f := range t.Columns.Fields {
-		used[f.Column] = true
-	}
+	var used map[string]bool // made for the first pattern
 	add := func(name, column string, v value) *RowError {
 		list, isList := v.([]value)
 		if !isList {
@@ -204,6 +201,9 @@ func (r *row) fields(t *Table) ([]Field, *RowError) {
 				return nil, bad
 			}
 			continue
+		}
+		if used == nil {
+			used = t.Columns.taken(file)
 		}
 		for _, m := range r.values {
 			if used[m.name] || len(m.name) < len(before)+len(after) || !strings.HasPrefix(m.name, before) || !strings.HasSuffix(m.name, after) {

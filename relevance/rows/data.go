@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,6 +36,8 @@ type Data struct {
 	Unlabelled bool `yaml:"-"`
 	// AllDocuments asks for all of Documents in the report, judged or not.
 	AllDocuments bool `yaml:"-"`
+	// Check, if not nil, says what else makes the row of a pair malformed.
+	Check func(*Example) *RowError `yaml:"-"`
 }
 
 // Label is one label of a task.
@@ -85,6 +88,9 @@ type Columns struct {
 	Raters []string `yaml:"raters"`
 	// Keep lists columns that Example.Columns is to hold.
 	Keep []string `yaml:"keep"`
+	// Apart lists further columns that a pattern of Fields leaves out as it does those of
+	// other roles: what the pairs of a task may have and those to be scored need not.
+	Apart []string `yaml:"-"`
 }
 
 // FieldColumn is a column that becomes a field of the document.
@@ -93,7 +99,7 @@ type FieldColumn struct {
 	// for.
 	Name string
 	// Column is the column. One "*" in it stands for any text: each such column that
-	// is not used otherwise becomes a field.
+	// has no other role becomes a field. A label has one, whether it is read or not.
 	Column string
 }
 
@@ -110,7 +116,7 @@ func (d *Data) Validate() error {
 		}
 		if t.table.File == "" {
 			add("%s have no file", t.name)
-		} else if _, err := t.table.format(); err != nil {
+		} else if _, err := t.table.Kind(); err != nil {
 			errs = append(errs, err)
 		}
 		for _, f := range t.table.Columns.Fields {
@@ -161,22 +167,48 @@ var usedBy = map[string][]string{
 	"ratings":   {"query", "query_id", "document_id", "raters"},
 }
 
+// singles are the roles that one column has, with the columns that are named for them.
+func (c *Columns) singles() []struct{ role, column string } {
+	return []struct{ role, column string }{
+		{"id", c.ID}, {"query", c.Query}, {"query_id", c.QueryID}, {"document", c.Document}, {"document_id", c.DocumentID},
+		{"title", c.Title}, {"body", c.Body}, {"label", c.Label},
+	}
+}
+
 // named lists the roles for which columns are named.
 func (c *Columns) named() []string {
 	var names []string
+	for _, s := range c.singles() {
+		if s.column != "" {
+			names = append(names, s.role)
+		}
+	}
 	for _, f := range []struct {
 		role string
 		used bool
-	}{
-		{"id", c.ID != ""}, {"query", c.Query != ""}, {"query_id", c.QueryID != ""}, {"document", c.Document != ""},
-		{"document_id", c.DocumentID != ""}, {"title", c.Title != ""}, {"body", c.Body != ""}, {"fields", c.Fields != nil},
-		{"label", c.Label != ""}, {"raters", c.Raters != nil}, {"keep", c.Keep != nil},
-	} {
+	}{{"fields", c.Fields != nil}, {"raters", c.Raters != nil}, {"keep", c.Keep != nil}} {
 		if f.used {
 			names = append(names, f.role)
 		}
 	}
 	return names
+}
+
+// taken has the columns that patterns leave out, in a file of pairs or of documents.
+func (c *Columns) taken(file string) map[string]bool {
+	taken := make(map[string]bool)
+	for _, s := range c.singles() {
+		if slices.Contains(usedBy[file], s.role) {
+			taken[cmp.Or(s.column, s.role)] = true
+		}
+	}
+	for _, f := range c.Fields {
+		taken[f.Column] = true
+	}
+	for _, name := range slices.Concat(c.Raters, c.Keep, c.Apart) {
+		taken[name] = true
+	}
+	return taken
 }
 
 // columns lists the columns that are named, without patterns.

@@ -122,9 +122,13 @@ type Source struct {
 	Validation []Example
 	// Tests are the held-out sets.
 	Tests []TestSet
+	// Documents are all that the task's criteria know, as they are in the data; nil means
+	// those of the pairs.
+	Documents []Document
 	// Prepare makes of a pair from elsewhere, of which only query and document are known,
 	// one like those of the source: a task file's has one line for each text, and what the
-	// criteria find. It is nil where there is nothing to do.
+	// criteria find. A pair whose document was cut is given to it once more, with what was
+	// found in the whole: facts stay. It is nil where there is nothing to do.
 	Prepare func(Example) Example
 	// Clip cuts the texts of every example to what the model can read: it replaces
 	// each by the clipper's, and tells the true answers anew. The first error of

@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -66,7 +67,9 @@ func fromParquet(v any, node parquet.Node) value {
 	case r.CanUint():
 		return number(strconv.FormatUint(r.Uint(), 10))
 	case r.CanFloat():
-		return number(strconv.FormatFloat(r.Float(), 'g', -1, r.Type().Bits()))
+		if text, err := json.Marshal(v); err == nil { // without an exponent as far as that is short
+			return number(text)
+		}
 	}
 	return fmt.Sprint(v)
 }

@@ -26,7 +26,7 @@ func (d *Data) Read() ([]Example, *Report, error) {
 	r := &Report{}
 	examples, err := d.read(r)
 	if err == nil {
-		err = d.tooMany(r)
+		err = d.tooMany(r) // with those that only show beside others
 	}
 	if err != nil {
 		return nil, r, err
@@ -47,7 +47,7 @@ func (d *Data) ReadDocuments() ([]Document, *Report, error) {
 			return nil, r, err
 		}
 		r.Rows++
-		doc, bad := row.document(t)
+		doc, bad := row.document(t, "documents")
 		switch {
 		case bad == nil:
 			out = append(out, doc)
@@ -275,7 +275,8 @@ func (d *Data) each(t *Table, r *Report) iter.Seq2[row, error] {
 }
 
 // Each yields the pairs in the order of the file, one at a time, duplicates
-// included; notes and counts go to r. The first error ends it.
+// included; notes and counts go to r. The first error ends it. That more rows were
+// malformed than are skipped is known at the end, and the last error.
 func (d *Data) Each(r *Report) iter.Seq2[Example, error] {
 	return func(yield func(Example, error) bool) {
 		j, err := d.join(r)
@@ -290,6 +291,9 @@ func (d *Data) Each(r *Report) iter.Seq2[Example, error] {
 			}
 			r.Rows++
 			e, bad := j.example(row)
+			if bad == nil && d.Check != nil {
+				bad = d.Check(&e)
+			}
 			if bad != nil {
 				if d.OnBadRow == BadRowSkip {
 					r.Skip(bad)
@@ -301,6 +305,9 @@ func (d *Data) Each(r *Report) iter.Seq2[Example, error] {
 			if !yield(e, nil) {
 				return
 			}
+		}
+		if err := d.tooMany(r); err != nil {
+			yield(Example{}, err)
 		}
 	}
 }
@@ -360,7 +367,7 @@ func (d *Data) join(r *Report) (*joined, error) {
 			if !documents[id] && !d.AllDocuments {
 				return nil
 			}
-			doc, bad := row.document(t)
+			doc, bad := row.document(t, "documents")
 			if bad != nil {
 				return bad
 			}
@@ -469,7 +476,7 @@ func (j *joined) example(r row) (Example, *RowError) {
 			return e, r.wrong(t, c.DocumentID, "document_id", "%q is no id of %s", documentID, filepath.Base(d.Documents.File))
 		}
 	} else {
-		if e.Document, bad = r.document(t); bad != nil {
+		if e.Document, bad = r.document(t, "pairs"); bad != nil {
 			return e, bad
 		}
 		for i := range e.Document.Fields {

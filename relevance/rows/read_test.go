@@ -203,6 +203,57 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// A pattern finds the columns that have no other role: a label, a rater's, or a step's
+// truth is no field of the document, whether it is read or not.
+func TestPatternsLeaveOtherRolesOut(t *testing.T) {
+	inFolder(t, map[string]string{
+		"f.csv": "id,query,document_id,name,body,label,r1,topic,fold,brand,colour\na,mug,d,Mug,red,1,1,same,3,Acme,red\n",
+		"d.csv": "id,title,label,query,brand\nd,Mug,Deutsche Grammophon,a,Acme\n",
+		"q.csv": "id,query\nq,mug\n", "p.csv": "query_id,document_id,label,brand\nq,d,1,x\n",
+	})
+	columns := Columns{Title: "name", Fields: []FieldColumn{{"make", "brand"}, {"*", "*"}}, Raters: []string{"r1"}, Keep: []string{"topic"}}
+	columns.Apart = []string{"fold"}
+	d := Data{Pairs: Table{File: "f.csv", Columns: columns}, Labels: grades}
+	want := []Field{{"make", "Acme"}, {"colour", "red"}}
+	got, _, err := d.Read()
+	require.NoError(t, err)
+	assert.Equal(t, want, got[0].Document.Fields)
+	d.Unlabelled = true
+	got, _, err = d.Read()
+	require.NoError(t, err)
+	assert.Equal(t, want, got[0].Document.Fields)
+
+	// What no label is in one file may be a field in another.
+	d = Data{Pairs: Table{File: "p.csv"}, Queries: &Table{File: "q.csv"}, Documents: &Table{File: "d.csv", Columns: Columns{Fields: []FieldColumn{{"*", "*"}}}}, Labels: grades}
+	got, _, err = d.Read()
+	require.NoError(t, err)
+	assert.Equal(t, []Field{{"label", "Deutsche Grammophon"}, {"query", "a"}, {"brand", "Acme"}}, got[0].Document.Fields)
+}
+
+// Numbers of Parquet files are written as JSON has them: an id, a price or a count that
+// is a float64, as in tables with missing values, has no exponent.
+func TestNumbersOfParquet(t *testing.T) {
+	type pair struct {
+		ID    float64 `parquet:"id"`
+		Query string  `parquet:"query"`
+		Title string  `parquet:"title"`
+		Price int64   `parquet:"price,decimal(2:12)"`
+		Share float32 `parquet:"share"`
+		Label float64 `parquet:"label"`
+	}
+	var table bytes.Buffer
+	w := parquet.NewGenericWriter[pair](&table)
+	_, err := w.Write([]pair{{12345678, "mug", "Mug", 150000000, .1, 1}})
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	inFolder(t, map[string]string{"f.parquet": table.String()})
+	d := Data{Pairs: Table{File: "f.parquet", Columns: Columns{Fields: []FieldColumn{{"*", "*"}}}}, Labels: grades}
+	got, _, err := d.Read()
+	require.NoError(t, err)
+	assert.Equal(t, "12345678", got[0].ID)
+	assert.Equal(t, []Field{{"price", "1500000"}, {"share", "0.1"}}, got[0].Document.Fields)
+}
+
 // Judgements, queries and documents in three files, as TREC has them.
 func TestThreeFiles(t *testing.T) {
 	inFolder(t, map[string]string{
@@ -281,6 +332,12 @@ func TestTooManyBadRows(t *testing.T) {
 	assert.Equal(t, 33, r.Bad)
 	assert.ErrorContains(t, err, "f.csv: 33 of 100 rows are malformed, too many to skip: want at most 5%; the first:\n"+
 		`  f.csv:3: field "label": is "0.33", want one of -1, 0, 1; if it is a mean of raters, round it, list it under a label's values, or give the raters' own labels as raters`+"\n  f.csv:6: ")
+	n := 0
+	for _, err = range d.Each(&Report{}) {
+		n++
+	}
+	assert.ErrorContains(t, err, "f.csv: 33 of 100 rows are malformed, too many to skip", "also for one who reads pair by pair")
+	assert.Equal(t, 68, n, "after the others")
 	d.Pairs.File = "none.csv"
 	_, _, err = d.Read()
 	assert.EqualError(t, err, "none.csv: no pairs, for all 2 rows are malformed; the first:\n"+

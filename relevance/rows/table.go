@@ -102,8 +102,8 @@ type Table struct {
 	Columns Columns `yaml:"columns"`
 }
 
-// format returns the table's format.
-func (t *Table) format() (string, error) {
+// Kind returns the table's format: what Format says or, if it is empty, the name.
+func (t *Table) Kind() (string, error) {
 	if t.Format != "" {
 		if !slices.Contains(formats, t.Format) {
 			return "", fmt.Errorf("%s: unknown format %q, want one of %s", t.File, t.Format, strings.Join(formats, ", "))
@@ -157,7 +157,7 @@ func (c *columnsSeen) lacks(file, column string) *ColumnError {
 func (t *Table) rows(r *Report) iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
 		stop := func(err error) { yield(row{}, err) }
-		format, err := t.format()
+		format, err := t.Kind()
 		if err != nil {
 			stop(err)
 			return

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+	"text/template/parse"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
@@ -24,10 +25,17 @@ type builder struct {
 	task      *Task
 	steps     []task.Step[rows.Example]
 	exprs     []*expression // of each step's rule; nil where it has none
+	whens     []condition
 	judges    map[string]reward.Rule[rows.Example]
 	template  *template.Template
 	documents []rows.Document     // all there are, for the collection
 	quote     func(string) string // a word as a trace cites it; nil where all is short
+}
+
+// condition is a criterion's, and where it stands in the file.
+type condition struct {
+	*expression
+	path string
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
@@ -49,7 +57,7 @@ func (f *File) conditions() map[string]string {
 }
 
 // keep lists the columns that the task needs, besides those given.
-func (b *builder) keep(given []string) []string {
+func (f *File) keep(given []string) []string {
 	out := slices.Clone(given)
 	add := func(names ...string) {
 		for _, n := range names {
@@ -58,14 +66,15 @@ func (b *builder) keep(given []string) []string {
 			}
 		}
 	}
-	for _, s := range b.f.Steps {
+	for _, s := range f.Steps {
 		add(s.Rule.Truth, s.Rule.Reason)
 	}
-	all := b.f.conditions()
+	all := f.conditions()
 	for _, path := range sortedKeys(all) {
 		add(columnsOf(all[path])...)
 	}
-	add(b.f.Split.Column)
+	add(templateColumns(f.Prompt.Input)...)
+	add(f.Split.Column)
 	return out
 }
 
@@ -84,7 +93,7 @@ func (b *builder) compile() error {
 		return err
 	}
 	var errs []error
-	sc := scope{criteria: f.criteriaNames(), columns: b.keep(f.Data.Pairs.Columns.Keep)}
+	sc := scope{criteria: f.criteriaNames(), columns: f.keep(f.Data.Pairs.Columns.Keep)}
 	for i := range f.Steps {
 		errs = append(errs, b.compileStep(i, sc))
 	}
@@ -108,12 +117,14 @@ func (b *builder) compileStep(i int, sc scope) error {
 	for j, c := range s.Criteria {
 		pc := prompt.Criterion[rows.Example]{Name: c.Name, Text: c.Text}
 		if c.When != "" {
-			x, err := f.compile(fmt.Sprintf("%s.criteria[%d].when", path, j), c.When, sc, false)
+			at := fmt.Sprintf("%s.criteria[%d].when", path, j)
+			x, err := f.compile(at, c.When, sc, false)
 			if err != nil {
 				errs = append(errs, err)
 				continue
 			}
 			pc.When = x.holds
+			b.whens = append(b.whens, condition{x, at})
 		}
 		out.Criteria = append(out.Criteria, pc)
 	}
@@ -198,7 +209,7 @@ func (v View) Fact(name string) string {
 	return ""
 }
 
-// Column returns a column of the data that is kept.
+// Column returns a column of the data that is kept, as each that a template names is.
 func (v View) Column(name string) string { return rows.Line(v.example.Columns[name]) }
 
 func view(e *rows.Example) View {
@@ -217,20 +228,80 @@ func (b *builder) parseInput() error {
 		err = t.Execute(&strings.Builder{}, view(&rows.Example{}))
 	}
 	if err != nil {
-		return b.templateError(err)
+		return b.templateError(err, "")
 	}
 	b.template = t
 	return nil
 }
 
-func (b *builder) templateError(err error) error {
+// templateError is the error of a template; on, if not empty, says on which pair.
+func (b *builder) templateError(err error, on string) error {
 	m := templateError.FindStringSubmatch(err.Error())
 	if m == nil {
-		return b.f.at("prompt.input", "%v", err)
+		return b.f.at("prompt.input", "%s%v", on, err)
 	}
 	line, _ := strconv.Atoi(m[1])
 	column, _ := strconv.Atoi(m[2])
-	return b.f.within("prompt.input", line, column+1, "%s", m[3])
+	return b.f.within("prompt.input", line, column+1, "%s%s", on, m[3])
+}
+
+// templateColumns returns the columns that a template names. One with errors has none;
+// parseInput says what is wrong with it.
+func templateColumns(text string) (names []string) {
+	t, err := template.New("input").Parse(text)
+	if err != nil {
+		return nil
+	}
+	var look func(n parse.Node)
+	branch := func(b *parse.BranchNode) {
+		look(b.Pipe)
+		look(b.List)
+		look(b.ElseList)
+	}
+	look = func(n parse.Node) {
+		switch n := n.(type) {
+		case *parse.ListNode:
+			if n == nil {
+				return // no else
+			}
+			for _, inner := range n.Nodes {
+				look(inner)
+			}
+		case *parse.ActionNode:
+			look(n.Pipe)
+		case *parse.IfNode:
+			branch(&n.BranchNode)
+		case *parse.RangeNode:
+			branch(&n.BranchNode)
+		case *parse.WithNode:
+			branch(&n.BranchNode)
+		case *parse.TemplateNode:
+			look(n.Pipe)
+		case *parse.PipeNode:
+			if n == nil {
+				return // {{template "name"}}
+			}
+			for _, command := range n.Cmds {
+				look(command)
+			}
+		case *parse.CommandNode:
+			for _, inner := range n.Args {
+				look(inner)
+			}
+			if len(n.Args) == 2 && strings.HasSuffix(n.Args[0].String(), ".Column") {
+				if name, ok := n.Args[1].(*parse.StringNode); ok {
+					names = append(names, name.Text)
+				}
+			}
+		}
+	}
+	for _, t := range t.Templates() {
+		if t.Tree != nil {
+			look(t.Root)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // input writes a pair as the model reads it. A pair from elsewhere on which the

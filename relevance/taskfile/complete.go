@@ -1,13 +1,17 @@
 package taskfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/expr-lang/expr"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
@@ -155,7 +159,7 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 			f := e.Found[slices.Index(b.f.criteriaNames(), r.Criterion)]
 			truth[k], reason = f.Answer, f.Reason
 		case r.Truth != "":
-			truth[k], reason = strings.TrimSpace(e.Columns[r.Truth]), e.Columns[r.Reason]
+			truth[k], reason = columnTruth(&e, r.Truth), e.Columns[r.Reason]
 		case r.Expr != "":
 			truth[k], err = b.exprs[k].truth(&e, names[:k], truth[:k], b.steps[k].Answers)
 			if truth[k] != "" {
@@ -163,21 +167,21 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 			}
 		}
 		if err != nil {
-			return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: %s", e.File, e.Line, firstLine(err))
+			return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s: %s", place(&e), firstLine(err))
 		}
-		if a := b.steps[k].Answers; truth[k] != "" && len(a) > 0 && !slices.Contains(a, truth[k]) {
-			wrong := fmt.Sprintf("%q, want one of %s", truth[k], strings.Join(a, ", "))
-			switch {
-			case r.Expr != "":
-				return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s:%d: gives %s", e.File, e.Line, wrong)
-			case r.Truth == "": // a generator's label
-				return e, &rows.RowError{File: e.File, Line: e.Line, Field: "step " + names[k], Problem: "is " + wrong}
+		// Rows of files have been checked: a column's truth may be a generator's, as the label.
+		if bad := b.allowed(&e, k, truth[k], cmp.Or(r.Truth, "step "+names[k])); bad != nil {
+			if r.Expr != "" {
+				return e, b.f.at(fmt.Sprintf("steps[%d].rule.expr", k), "on %s: gives %s", place(&e), strings.TrimPrefix(bad.Problem, "is "))
 			}
-			return e, &rows.RowError{File: e.File, Line: e.Line, Field: r.Truth, Problem: "is " + wrong}
+			return e, bad
 		}
 		thoughts[k] = rows.Thought{Reasoning: b.cite(reason), Answer: truth[k]}
 	}
 	e.Truth = truth
+	if err := b.written(&e); err != nil {
+		return e, err
+	}
 	if teach && (e.Teach == nil || b.quote != nil) {
 		if err := b.writable(&e, thoughts); err != nil {
 			return e, err
@@ -185,6 +189,47 @@ func (b *builder) complete(e rows.Example, teach bool) (rows.Example, error) {
 		e.Teach = func(rng *rand.Rand) []rows.Thought { return b.trace(rng, thoughts) }
 	}
 	return e, nil
+}
+
+// columnTruth is the truth that stands in a column of a pair.
+func columnTruth(e *rows.Example, column string) string { return strings.TrimSpace(e.Columns[column]) }
+
+// allowed returns the error that a truth is none of the answers of step k, or nil.
+func (b *builder) allowed(e *rows.Example, k int, truth, field string) *rows.RowError {
+	a := b.steps[k].Answers
+	if truth == "" || len(a) == 0 || slices.Contains(a, truth) {
+		return nil
+	}
+	return &rows.RowError{File: e.File, Line: e.Line, Field: field, Problem: fmt.Sprintf("is %q, want one of %s", truth, strings.Join(a, ", "))}
+}
+
+// written makes sure that the prompt of a pair is written as the task says: that no
+// condition fails, which would then not hold, and no template, for which [builder.input]
+// would use another.
+func (b *builder) written(e *rows.Example) error {
+	if len(b.whens) > 0 {
+		env := environment(e)
+		for _, c := range b.whens {
+			if _, err := expr.Run(c.program, env); err != nil {
+				return b.f.at(c.path, "on %s: %s", place(e), firstLine(err))
+			}
+		}
+	}
+	if b.template == nil {
+		return nil
+	}
+	if err := b.template.Execute(io.Discard, view(e)); err != nil {
+		return b.templateError(err, "on "+place(e)+": ")
+	}
+	return nil
+}
+
+// place says where a pair stands, or which it is if it is made up.
+func place(e *rows.Example) string {
+	if e.File == "" {
+		return "pair " + e.ID
+	}
+	return fmt.Sprintf("%s:%d", e.File, e.Line)
 }
 
 // noteContradictions says in the report where the last step's rule finds the label wrong
@@ -210,7 +255,7 @@ func (b *builder) noteContradictions(train []rows.Example) {
 		n++
 		if ok, _, err := x.right(env, e.Label()); err == nil && !ok {
 			if wrong++; wrong == 1 {
-				first = fmt.Sprintf("%s:%d", e.File, e.Line)
+				first = place(e)
 			}
 		}
 	}

@@ -386,6 +386,8 @@ func (b *builder) placed(err error) error {
 				return value == column.Column && file != nil && b.path(file.Value) == column.File
 			case strings.HasSuffix(path, ".rule.truth"), strings.HasSuffix(path, ".rule.reason"), path == "split.column":
 				return value == column.Column
+			case path == "prompt.input":
+				return slices.Contains(templateColumns(value), column.Column)
 			}
 			return strings.HasSuffix(path, ".expr") && slices.Contains(columnsOf(value), column.Column) ||
 				strings.HasSuffix(path, ".when") && slices.Contains(columnsOf(value), column.Column)

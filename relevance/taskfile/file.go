@@ -317,14 +317,18 @@ func (d *Data) files(pairs rows.Table) rows.Data {
 func (f *File) Unlabelled(pairs, dir string) *rows.Data {
 	d := f.Data.files(f.Data.Pairs)
 	d.Unlabelled, d.Ratings = true, nil
-	d.Pairs.File, d.Pairs.Format, d.Pairs.Columns.Label, d.Pairs.Columns.Raters = pairs, "", "", nil
-	keep := slices.Clone(d.Pairs.Columns.Keep)
+	d.Pairs.File, d.Pairs.Format = pairs, ""
+	if format, _ := d.Pairs.Kind(); format != rows.FormatCSV && format != rows.FormatTSV {
+		d.Pairs.Header = nil
+	}
+	keep := append(slices.Clone(d.Pairs.Columns.Keep), templateColumns(f.Prompt.Input)...) // the prompt depends on them
 	for _, s := range f.Steps {
 		for _, c := range s.Criteria {
-			keep = append(keep, columnsOf(c.When)...) // the prompt depends on them
+			keep = append(keep, columnsOf(c.When)...)
 		}
 	}
 	slices.Sort(keep)
+	d.Pairs.Columns.Apart = f.keep(d.Pairs.Columns.Keep)
 	d.Pairs.Columns.Keep = slices.Compact(keep)
 	for _, t := range []**rows.Table{&d.Queries, &d.Documents} {
 		if *t != nil && !filepath.IsAbs((*t).File) {

@@ -23,7 +23,8 @@ type JudgeModel struct {
 	URL   string `yaml:"url"`
 	Model string `yaml:"model"`
 	// KeyEnv is the environment variable, and KeyFile the file, that the key is in;
-	// without either none is sent. CAFile has certificates to trust.
+	// without either none is sent. CAFile has certificates to trust. The files' paths are
+	// relative as those of data are.
 	KeyEnv  string `yaml:"key_env"`
 	KeyFile string `yaml:"key_file"`
 	CAFile  string `yaml:"ca_file"`
@@ -121,6 +122,7 @@ func (b *builder) openJudges(template *prompt.Template[rows.Example]) error {
 		if err != nil {
 			return b.f.at(path, "%v", err) // Validate has made it
 		}
+		s.Endpoint.Key.File, s.Endpoint.CAFile = b.path(m.KeyFile), b.path(m.CAFile)
 		j, err := judge.New(s)
 		if err != nil {
 			return b.f.at(path, "%v", err)

@@ -67,8 +67,12 @@ func TestJudgeModel(t *testing.T) {
 	assert.Nil(t, scoring.Source.Steps[0].Rule)
 	assert.Empty(t, scoring.Judges)
 
+	got, err := open(t, strings.Replace(text, "key_env: STEPWISE_TEST_JUDGE_KEY", "key_file: key.txt", 1), Options{}, "key.txt", "secret")
+	require.NoError(t, err, "paths are relative to the task file's folder")
+	got.Judges[0].Close()
+
 	t.Setenv("STEPWISE_TEST_JUDGE_KEY", "secret")
-	got, err := open(t, text, Options{})
+	got, err = open(t, text, Options{})
 	require.NoError(t, err)
 	require.Len(t, got.Judges, 1)
 	defer got.Judges[0].Close()

@@ -139,6 +139,9 @@ func (b *builder) source() *rows.Source {
 // generate takes the data of a generator.
 func (b *builder) generate() error {
 	name := b.f.Data.Generated
+	if b.o.Fold != nil {
+		return b.f.at("data.generated", "fold %d is asked for, but generated data have none: leave the fold out", *b.o.Fold)
+	}
 	make, ok := b.o.Generators[name]
 	if !ok {
 		known := cmp.Or(strings.Join(sortedKeys(b.o.Generators), ", "), "none")
@@ -196,6 +199,9 @@ const validationName = "validation"
 // readFiles reads the data from files and divides them.
 func (b *builder) readFiles() error {
 	d := &b.f.Data
+	if d.Tests != nil && b.o.Fold != nil {
+		return b.f.at("data.tests", "fold %d is asked for, but the test sets have files of their own: leave the fold out", *b.o.Fold)
+	}
 	var all []rows.Example
 	var err error
 	if d.Weak == nil {
@@ -257,10 +263,16 @@ func (b *builder) finish(name string, p split.Parts, tests []rows.TestSet) error
 	}
 	b.collect(b.documents)
 	b.documents = nil
+	var known []rows.Document
+	if len(b.task.Criteria) > 0 {
+		for _, d := range b.task.Collection.Documents() {
+			known = append(known, d.Document)
+		}
+	}
 	b.noteOrder()
 	b.noteLacks()
 	s := b.source()
-	s.Name = name
+	s.Name, s.Documents = name, known
 	var trained []rows.Example
 	at := rows.Shuffled(len(p.Train), b.o.Seed)
 	s.Size = len(p.Train)
@@ -320,6 +332,20 @@ func (b *builder) read(pairs rows.Table, set string) ([]rows.Example, error) {
 	d.Labels = b.f.Labels
 	d.OnBadRow = cmp.Or(b.o.OnBadRow, d.OnBadRow)
 	d.AllDocuments = set == "" && len(b.f.Criteria) > 0
+	d.Check = func(e *rows.Example) *rows.RowError {
+		for k, s := range b.f.Steps {
+			if s.Rule.Truth != "" {
+				if bad := b.allowed(e, k, columnTruth(e, s.Rule.Truth), s.Rule.Truth); bad != nil {
+					return bad
+				}
+			}
+		}
+		if set != "" || b.f.Split.Column == "" || b.f.Data.Tests != nil {
+			return nil
+		}
+		_, bad := b.foldOf(e)
+		return bad
+	}
 	for _, t := range []**rows.Table{&d.Queries, &d.Documents, &d.Ratings} {
 		if *t != nil {
 			there := **t
@@ -328,7 +354,7 @@ func (b *builder) read(pairs rows.Table, set string) ([]rows.Example, error) {
 		}
 	}
 	d.Pairs.File = b.inputFile(d.Pairs.File)
-	d.Pairs.Columns.Keep = b.keep(d.Pairs.Columns.Keep)
+	d.Pairs.Columns.Keep = b.f.keep(d.Pairs.Columns.Keep)
 	es, r, err := d.Read()
 	if err != nil {
 		return nil, b.placed(err)
@@ -372,16 +398,26 @@ func (b *builder) divide(all []rows.Example) (split.Parts, int, error) {
 	return p, test, err
 }
 
+// foldOf is the fold that stands in the column of a pair.
+func (b *builder) foldOf(e *rows.Example) (int, *rows.RowError) {
+	column := b.f.Split.Column
+	n, err := strconv.Atoi(e.Columns[column])
+	if err != nil {
+		return 0, &rows.RowError{File: e.File, Line: e.Line, Field: column, Problem: fmt.Sprintf("is %q, want the number of a fold", e.Columns[column])}
+	}
+	return n, nil
+}
+
 // folds returns the fold of each pair.
 func (b *builder) folds(all []rows.Example) (func(rows.Example) int, error) {
 	s := &b.f.Split
 	if s.Column != "" {
-		for _, e := range all {
-			if _, err := strconv.Atoi(e.Columns[s.Column]); err != nil {
-				return nil, &rows.RowError{File: e.File, Line: e.Line, Field: s.Column, Problem: fmt.Sprintf("is %q, want the number of a fold", e.Columns[s.Column])}
+		for i := range all { // which may be weak
+			if _, bad := b.foldOf(&all[i]); bad != nil {
+				return nil, bad
 			}
 		}
-		return func(e rows.Example) int { n, _ := strconv.Atoi(e.Columns[s.Column]); return n }, nil
+		return func(e rows.Example) int { n, _ := b.foldOf(&e); return n }, nil
 	}
 	if s.Given == nil {
 		folds, err := split.Folds(all, cmp.Or(s.Folds, 5))

@@ -144,7 +144,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 		with(steps, "steps:\n- name: a\n  rule: {criterion: brand}\n- name: b\n"):                   `task.yaml:7:21: steps[0].rule.criterion: no criterion is called "brand"; the file's are: `,
 		with(steps, "steps:\n- name: a\n  rule: {judge: model}\n- name: b\n"):                       `task.yaml:7:17: steps[0].rule.judge: no judge "model" was given, only: `,
 		with(steps, "steps:\n- name: a\n  criteria: [{text: x}]\n- name: b\n"):                      `task.yaml:7:14: steps[0].criteria[0]: has no name or no text, want both`,
-		with(steps, "steps:\n- name: a\n  answers: [yes, no]\n  rule: {truth: topic}\n- name: b\n"): `pairs.csv:4: field "topic": is "same", want one of yes, no`,
+		with(steps, "steps:\n- name: a\n  answers: [yes, no]\n  rule: {truth: topic}\n- name: b\n"): `pairs.csv:2: field "topic": is "same", want one of yes, no`,
 		with("pairs.csv", "nothere.csv"):                                                            `task.yaml:4:22: data.pairs.file: open nothere.csv: no such file or directory`,
 		with("", "split: {given: {file: nothere.csv}}\n"):                                           `task.yaml:6:23: split.given.file: open nothere.csv: no such file or directory`,
 		with("pairs.csv", "none.jsonl, columns: {keep: [a]}"):                                       `task.yaml:4:22: data.pairs.file: open none.jsonl: no such file or directory`,
@@ -391,6 +391,79 @@ func TestUnlabelled(t *testing.T) {
 		in = append(in, got.Source.Steps[0].Criteria[0].When(e))
 	}
 	assert.Equal(t, []bool{true, false}, in)
+}
+
+// Pairs that are scored have the fields that training has: a label, a rater's or a
+// truth that stands beside them is none, nor is one needed. A header that the task gives
+// is that of its own files.
+func TestUnlabelledFields(t *testing.T) {
+	text := strings.Replace(minimal, "{file: pairs.csv}", `{file: pairs.tsv, header: [query, title, label, r1, topic, fold, brand], columns: {raters: [r1], fields: {"*": "*"}}}`, 1)
+	text = strings.Replace(text, "[{name: label}]", "[{name: topic, rule: {truth: topic}}, {name: label}]\nsplit: {column: fold}", 1)
+	got, err := open(t, text, Options{}, "pairs.tsv", "a\tb\t0\t0\tx\t0\tAcme\nc\td\t1\t1\ty\t1\tBolt\n")
+	require.NoError(t, err)
+	assert.Equal(t, []rows.Field{{Name: "brand", Value: "Bolt"}}, got.Source.Train(0).Document.Fields)
+	file := filepath.Join(t.TempDir(), "new.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(`{"query":"q","title":"t","brand":"Acme","label":1,"r1":1,"topic":"x","fold":1}`), 0o600))
+	for e, err := range got.File.Unlabelled(file, "").Each(&rows.Report{}) {
+		require.NoError(t, err)
+		assert.Equal(t, []rows.Field{{Name: "brand", Value: "Acme"}}, e.Document.Fields)
+	}
+}
+
+// What fails on a pair of the data is an error when they are read: a condition, which
+// would be taken not to hold, and a template, for which another would be used.
+func TestPromptsThatFailOnAPair(t *testing.T) {
+	_, err := open(t, strings.Replace(minimal, "[{name: label}]", `
+  - name: label
+    criteria: [{name: c, text: Cheap., when: 'title != "Mug" || int(title) > 3'}]`, 1), Options{})
+	assert.ErrorContains(t, err, "task.yaml:7:46: steps[0].criteria[0].when: on pairs.csv:4: ")
+	_, err = open(t, with("", "prompt:\n  input: |\n    {{.Query}}\n    {{if .Title}}{{slice .Title 0 4}}{{end}}\n"), Options{})
+	assert.ErrorContains(t, err, "prompt.input: on pairs.csv:4: ")
+	assert.ErrorContains(t, err, "task.yaml:9:")
+}
+
+// What a template names of the columns is kept, as what an expression names, also of
+// pairs that are scored.
+func TestColumnsOfATemplate(t *testing.T) {
+	text := with("", "prompt: {input: '{{.Query}}{{with .Query}} {{$.Column \"topic\"}}{{else}}{{printf \"%q\" (.Column \"why\")}}{{end}}'}\n")
+	got, err := open(t, text, Options{})
+	require.NoError(t, err)
+	for i := range got.Source.Size {
+		e := got.Source.Train(i)
+		assert.Equal(t, strings.TrimRight(e.Query+" "+e.Columns["topic"], "\n"), got.Source.Input(e))
+		assert.Contains(t, e.Columns, "topic")
+		assert.Contains(t, e.Columns, "why")
+	}
+	assert.Equal(t, []string{"topic", "why"}, got.File.Unlabelled("new.csv", "").Pairs.Columns.Keep)
+	_, err = open(t, strings.Replace(text, "topic", "tpoic", 1), Options{})
+	assert.ErrorContains(t, err, `task.yaml:6:17: prompt.input: pairs.csv:2: field "tpoic": is missing`)
+}
+
+// A truth that the step does not allow and a fold that is no number make a row malformed,
+// as a label does that is none.
+func TestMalformedTruthsAreSkipped(t *testing.T) {
+	text := strings.Replace(minimal, "[{name: label}]", "[{name: topic, answers: [same, other], rule: {truth: topic}}, {name: label}]\nsplit: {column: fold}", 1)
+	const data = "query,title,label,topic,fold\na,t,0,same,0\na,u,1,smae,0\nb,t,1,,1\nc,t,0,other,x\nd,t,0,other,1\n"
+	for text, want := range map[string]string{
+		text: `pairs.csv:3: field "topic": is "smae", want one of same, other`,
+		strings.Replace(text, "answers: [same, other], ", "", 1): `pairs.csv:5: field "fold": is "x", want the number of a fold`,
+	} {
+		_, err := open(t, text, Options{}, "pairs.csv", data)
+		assert.EqualError(t, err, want)
+	}
+	got, err := open(t, text, Options{OnBadRow: rows.BadRowSkip}, "pairs.csv", data)
+	require.NoError(t, err)
+	assert.Equal(t, 3, got.Source.Size+len(got.Source.Validation)+len(got.Source.Tests[0].Examples))
+	assert.Contains(t, got.Reports[0].String(), "5 rows, 2 malformed, skipped\n")
+}
+
+// A fold that is asked for is tested on, or it is an error.
+func TestAFoldOfNothing(t *testing.T) {
+	fold := 1
+	_, err := open(t, strings.Replace(minimal, "data: {", "data: {tests: [{name: MAY, pairs: {file: pairs.csv}}], ", 1), Options{Fold: &fold})
+	assert.EqualError(t, err, "task.yaml:4:15: data.tests: fold 1 is asked for, but the test sets have files of their own: leave the fold out")
+	_, err = open(t, with("{pairs: {file: pairs.csv}}", "{generated: g}"), Options{Fold: &fold, Generators: map[string]Generator{"g": nil}})
+	assert.EqualError(t, err, "task.yaml:4:19: data.generated: fold 1 is asked for, but generated data have none: leave the fold out")
 }
 
 func TestValidationOfOneQuery(t *testing.T) {
