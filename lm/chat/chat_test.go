@@ -76,12 +76,16 @@ func TestReadConfig(t *testing.T) {
 		{"named templates", map[string]string{
 			"tokenizer_config.json": `{"chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "U"}]}`,
 		}, chat.Config{Templates: map[string]string{"default": "D", "tool_use": "U"}}},
-		{"files first", map[string]string{
+		{"files alone", map[string]string{
 			"tokenizer_config.json":                    `{"chat_template": [{"name": "default", "template": "D"}, {"name": "rag", "template": "R"}]}`,
 			"chat_template.jinja":                      "F\n",
 			"additional_chat_templates/tool_use.jinja": "U",
 			"additional_chat_templates/notes.txt":      "no template",
-		}, chat.Config{Templates: map[string]string{"default": "F\n", "rag": "R", "tool_use": "U"}}},
+		}, chat.Config{Templates: map[string]string{"default": "F\n", "tool_use": "U"}}},
+		{"a file in place of a list", map[string]string{
+			"tokenizer_config.json": `{"chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "U"}]}`,
+			"chat_template.jinja":   "F",
+		}, chat.Config{Templates: map[string]string{"default": "F"}}},
 		{"a map of special tokens", map[string]string{
 			"tokenizer_config.json":   `{"bos_token": "<a>", "eos_token": "</a>", "image_token": "<img>", "add_bos_token": true}`,
 			"special_tokens_map.json": `{"bos_token": {"content": "<b>"}, "pad_token": "<p>", "extra_special_tokens": {"audio_token": "<au>"}, "additional_special_tokens": ["x"]}`,

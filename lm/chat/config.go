@@ -49,8 +49,9 @@ var tokenNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "p
 //   - special_tokens_map.json has special tokens that take precedence, unless
 //     tokenizer_config.json describes the added tokens too, for then the other
 //     file is a remnant;
-//   - chat_template.json, chat_template.jinja and additional_chat_templates/*.jinja
-//     have templates, each taking precedence over those before it.
+//   - chat_template.json has a template that takes precedence;
+//   - chat_template.jinja and additional_chat_templates/*.jinja, if there are any, have
+//     all templates: what the other files say is a remnant.
 //
 // A folder with none of these files gives an empty Config. Errors name the file
 // and the field.
@@ -182,7 +183,7 @@ func (c *Config) parseTemplates(raw json.RawMessage) error {
 	return nil
 }
 
-// readTemplates reads the template files of a folder.
+// readTemplates reads the template files of a folder, which replace other templates.
 func (c *Config) readTemplates(dir string) error {
 	files := map[string]string{"default": filepath.Join(dir, templateFile)}
 	more, err := fs.Glob(os.DirFS(dir), templatesPath+"/*.jinja")
@@ -192,6 +193,7 @@ func (c *Config) readTemplates(dir string) error {
 	for _, path := range more {
 		files[strings.TrimSuffix(filepath.Base(path), ".jinja")] = filepath.Join(dir, path)
 	}
+	templates := map[string]string{}
 	for name, path := range files {
 		text, err := infile.Read(path, maxFile)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -200,7 +202,10 @@ func (c *Config) readTemplates(dir string) error {
 		if err != nil {
 			return err
 		}
-		c.Templates[name] = string(text)
+		templates[name] = string(text)
+	}
+	if len(templates) > 0 {
+		c.Templates = templates
 	}
 	return nil
 }

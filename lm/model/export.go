@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
@@ -325,11 +326,21 @@ var tokenizerFiles = []string{
 	"chat_template.jinja", "chat_template.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "sentencepiece.bpe.model",
 }
 
+// templatesDir is where a tokenizer has chat templates besides its default one.
+const templatesDir = "additional_chat_templates"
+
 // copyTokenizer copies the tokenizer files that from has, which must be at least
 // one.
 func copyTokenizer(dir, from string) error {
+	templates, err := fs.Glob(os.DirFS(from), templatesDir+"/*.jinja")
+	if err == nil && len(templates) > 0 {
+		err = durable.MkdirAll(filepath.Join(dir, templatesDir))
+	}
+	if err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
 	found := false
-	for _, name := range tokenizerFiles {
+	for _, name := range slices.Concat(tokenizerFiles, templates) {
 		there, err := copyFile(dir, from, name)
 		if err != nil {
 			return err

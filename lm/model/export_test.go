@@ -150,10 +150,14 @@ func TestExportCopiesTheTokenizer(t *testing.T) {
 	for name, text := range map[string]string{"tokenizer.json": "{}", "chat_template.jinja": "{{ x }}", "README.md": "no"} {
 		require.NoError(t, os.WriteFile(filepath.Join(from, name), []byte(text), 0o666))
 	}
+	require.NoError(t, os.Mkdir(filepath.Join(from, "additional_chat_templates"), 0o777))
+	require.NoError(t, os.WriteFile(filepath.Join(from, "additional_chat_templates", "tool_use.jinja"), []byte("{{ tools }}"), 0o666))
 	require.NoError(t, d.Export(dir, model.ExportOptions{TokenizerFrom: from}))
-	text, err := os.ReadFile(filepath.Join(dir, "chat_template.jinja"))
-	require.NoError(t, err)
-	require.Equal(t, "{{ x }}", string(text))
+	for name, want := range map[string]string{"chat_template.jinja": "{{ x }}", "additional_chat_templates/tool_use.jinja": "{{ tools }}"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.Equal(t, want, string(text))
+	}
 	require.FileExists(t, filepath.Join(dir, "tokenizer.json"))
 	require.NoFileExists(t, filepath.Join(dir, "README.md"))
 	require.NoError(t, d.Export(dir, model.ExportOptions{TokenizerFrom: dir}), "from where they are")

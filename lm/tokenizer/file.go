@@ -35,7 +35,7 @@ type (
 		Special    bool   `json:"special"`
 	}
 	fileBPE struct {
-		Type                    string      `json:"type"` // absent in older files
+		Type                    string      `json:"type"` // absent in older files, see modelKind
 		Dropout                 *float64    `json:"dropout"`
 		UnkToken                *string     `json:"unk_token"` // never used: every byte is a token
 		ContinuingSubwordPrefix *string     `json:"continuing_subword_prefix"`

@@ -33,7 +33,8 @@ func Load(path string) (*Tokenizer, error) {
 //     TemplateProcessing, BertProcessing and RobertaProcessing.
 //
 // As in the library, a Sequence of nothing does nothing, a token that is added
-// again takes the new flags, and one that is in the vocabulary has its id there.
+// again takes the new flags, one that is in the vocabulary has its id there, and a
+// model that does not say its type, as in old files, is known by its fields.
 // A null decoder decodes like the one that belongs to the model.
 //
 // Truncation and padding are read and saved again but not applied: a text is
@@ -81,13 +82,13 @@ func parse(data []byte) (d definition, err error) {
 	if f.Model == nil {
 		return d, errors.New("model: missing")
 	}
-	kind, err := f.Model.kind()
+	kind, err := modelKind(f.Model)
 	if err != nil {
 		return d, fmt.Errorf("model: %w", err)
 	}
 	var vocab fileVocab
 	switch kind {
-	case "BPE", "": // older files do not say
+	case "BPE":
 		vocab, err = d.parseBPE(f)
 	case "WordPiece":
 		vocab, err = d.parseWordPiece(f)
@@ -106,6 +107,28 @@ func parse(data []byte) (d definition, err error) {
 	f.Model, f.AddedTokens = nil, nil
 	d.parts = f
 	return d, d.setVocab(vocab, added)
+}
+
+// modelKind returns the type of a model. Older files, such as BERT's, do not say; as in
+// the library, the fields then tell.
+func modelKind(p filePart) (string, error) {
+	kind, err := p.kind()
+	if err != nil || kind != "" {
+		return kind, err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(p, &fields); err != nil {
+		return "", err
+	}
+	switch {
+	case fields["merges"] != nil:
+		return "BPE", nil
+	case fields["max_input_chars_per_word"] != nil:
+		return "WordPiece", nil
+	case fields["unk_id"] != nil:
+		return "Unigram", nil
+	}
+	return "", nil
 }
 
 func (d *definition) parseBPE(f file) (vocab fileVocab, err error) {
@@ -153,7 +176,7 @@ func (d *definition) parseBPE(f file) (vocab fileVocab, err error) {
 		d.merges = append(d.merges, pair)
 	}
 	vocab = m.Vocab
-	m.Vocab, m.Merges = nil, nil
+	m.Type, m.Vocab, m.Merges = "BPE", nil, nil
 	d.bpe = m
 	return vocab, nil
 }
@@ -211,7 +234,7 @@ func (d *definition) parseWordPiece(f file) (vocab fileVocab, err error) {
 		return nil, fmt.Errorf("decoder: %w", err)
 	}
 	vocab = m.Vocab
-	m.Vocab = nil
+	m.Type, m.Vocab = "WordPiece", nil
 	d.wordPiece = m
 	return vocab, nil
 }

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -20,7 +21,11 @@ const matchTimeout = time.Second
 type regexpSplitter struct{ re *regexp2.Regexp }
 
 func newRegexpSplitter(pattern string) (splitter, error) {
-	re, err := regexp2.Compile(translate(pattern), regexp2.None)
+	translated, err := translate(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+	}
+	re, err := regexp2.Compile(translated, regexp2.None)
 	if err != nil {
 		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
 	}
@@ -55,15 +60,37 @@ func (s regexpSplitter) split(text string, word func(start, end int)) {
 }
 
 // translate rewrites a pattern of Oniguruma's, which the library uses, where
-// regexp2 would read it otherwise: an s that may have either case is also ſ, the
-// long s, an i is not İ, and a quantifier with a + after it never gives back what
-// it took.
-func translate(pattern string) string {
+// regexp2 would read it otherwise:
+//
+//   - an s that may have either case is also ſ, the long s, and an i is not İ;
+//   - a quantifier with a + after it never gives back what it took, but {1,3}+ repeats
+//     {1,3}, {2}? may be absent, and {,3} begins at 0;
+//   - ^ and $ are the ends of lines, and with the flag m a dot is any character;
+//   - \w has all marks and numbers, and \b is where it begins or ends.
+//
+// Classes in classes, such as [a[:digit:]] and [a-z&&[^x]], are errors.
+func translate(pattern string) (string, error) {
 	var t translator
-	for t.in = pattern; t.in != ""; {
+	for t.in = pattern; t.in != "" && t.err == nil; {
 		t.next()
 	}
-	return string(t.out)
+	return string(t.out), t.err
+}
+
+// What \w and \b stand for.
+const (
+	wordClass = `\p{L}\p{M}\p{N}\p{Pc}`
+	isWordAt  = `[` + wordClass + `]`
+)
+
+// rewritten are the items that regexp2 writes otherwise.
+var rewritten = map[string]string{
+	`^`:  `(?:\A|(?<=\n)(?!\z))`,
+	`$`:  `(?=\n|\z)`,
+	`\w`: isWordAt,
+	`\W`: `[^` + wordClass + `]`,
+	`\b`: `(?:(?<=` + isWordAt + `)(?!` + isWordAt + `)|(?<!` + isWordAt + `)(?=` + isWordAt + `))`,
+	`\B`: `(?:(?<=` + isWordAt + `)(?=` + isWordAt + `)|(?<!` + isWordAt + `)(?!` + isWordAt + `))`,
 }
 
 // translator is a pattern that is being translated.
@@ -73,6 +100,7 @@ type translator struct {
 	atom   int // where the last atom begins in out; what a quantifier is for
 	fold   bool
 	groups []group
+	err    error
 }
 
 // group is an open parenthesis.
@@ -87,15 +115,30 @@ func (t *translator) take(n int) {
 	t.in = t.in[n:]
 }
 
+// write replaces n bytes of the pattern by what regexp2 calls them.
+func (t *translator) write(n int) {
+	if to, ok := rewritten[t.in[:n]]; ok {
+		t.out, t.in = append(t.out, to...), t.in[n:]
+		return
+	}
+	t.take(n)
+}
+
 // next translates one item of the pattern.
 func (t *translator) next() {
 	start := len(t.out)
 	switch c := t.in[0]; c {
 	case '\\':
-		t.take(escapeLen(t.in))
+		t.write(escapeLen(t.in))
+	case '^', '$':
+		t.write(1)
 	case '[':
 		n := classLen(t.in)
-		class := t.in[:n]
+		class, err := plainClass(t.in[:n])
+		if err != nil {
+			t.err = err
+			return
+		}
 		t.in = t.in[n:]
 		if t.fold && n > 1 {
 			class = foldClass(class)
@@ -120,6 +163,12 @@ func (t *translator) next() {
 			t.take(1)
 		}
 		return
+	case '{':
+		if n := len(interval.FindString(t.in)); n > 0 {
+			t.repeat(n)
+			return
+		}
+		t.take(1)
 	case 's', 'S':
 		t.take(1)
 		if t.fold {
@@ -131,10 +180,33 @@ func (t *translator) next() {
 			t.out = append(t.out[:start], "(?-i:[iI])"...)
 		}
 	default:
-		_, n := utf8.DecodeRuneInString(t.in)
+		r, n := utf8.DecodeRuneInString(t.in)
 		t.take(n)
+		if t.fold && r == 'ſ' {
+			t.out = append(t.out[:start], "[sſ]"...)
+		}
 	}
 	t.atom = start
+}
+
+// interval matches a quantifier such as {3}, {2,}, {1,3} and {,3}.
+var interval = regexp.MustCompile(`^\{(?:\d+(?:,\d*)?|,\d+)\}`)
+
+// repeat translates a quantifier in braces of n bytes, and what follows it.
+func (t *translator) repeat(n int) {
+	exact := !strings.Contains(t.in[:n], ",")
+	if t.in[1] == ',' {
+		t.out, t.in, n = append(t.out, "{0"...), t.in[1:], n-1
+	}
+	t.take(n)
+	switch {
+	case strings.HasPrefix(t.in, "+"), exact && strings.HasPrefix(t.in, "?"):
+		repeated := "(?:" + string(t.out[t.atom:]) + ")"
+		t.out = append(t.out[:t.atom], repeated...)
+		t.take(1)
+	case strings.HasPrefix(t.in, "?"): // lazy
+		t.take(1)
+	}
 }
 
 // open translates an open parenthesis, and the flags after it.
@@ -147,7 +219,9 @@ func (t *translator) open() {
 		if strings.HasPrefix(after, ":") || flags != "" && strings.HasPrefix(after, ")") {
 			on, off, _ := strings.Cut(flags, "-")
 			fold = (fold || strings.Contains(on, "i")) && !strings.Contains(off, "i")
-			t.take(1 + len(flags) + 1)
+			t.out = append(append(t.out, '?'), strings.ReplaceAll(flags, "m", "s")...)
+			t.in = after
+			t.take(1)
 			if after[0] == ')' { // until the group around it ends
 				t.fold = fold
 				return
@@ -192,6 +266,30 @@ func classLen(s string) int {
 		i++
 	}
 	return len(s)
+}
+
+// plainClass returns a class without \w, or an error if it has a class within it.
+func plainClass(class string) (string, error) {
+	var out []byte
+	for i := 0; i < len(class); {
+		n := 1
+		switch rest := class[i:]; {
+		case rest[0] == '\\':
+			n = escapeLen(rest)
+			switch rest[:n] {
+			case `\w`:
+				out = append(out, wordClass...)
+				i += n
+				continue
+			case `\W`:
+				return "", fmt.Errorf("the class %s has \\W, which is not supported there", class)
+			}
+		case i > 0 && rest[0] == '[', strings.HasPrefix(rest, "&&"):
+			return "", fmt.Errorf("the class %s has a class within it, which is not supported", class)
+		}
+		out, i = append(out, class[i:i+n]...), i+n
+	}
+	return string(out), nil
 }
 
 // foldClass returns a class for text of either case.

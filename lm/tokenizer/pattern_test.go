@@ -33,28 +33,50 @@ func TestTranslate(t *testing.T) {
 		`(?i:'s|'t)s`:              `(?i:'[sſ]|'t)s`,
 		`(?i)s(?-i:s)(?-i)s`:       `(?i)[sſ](?-i:s)(?-i)s`,
 		`((?i)s)s`:                 `((?i)[sſ])s`,
-		`(?im:(?:s(?=S)))(?x-i:s)`: `(?im:(?:[sſ](?=[sſ])))(?x-i:s)`,
+		`(?im:(?:s(?=S)))(?x-i:s)`: `(?is:(?:[sſ](?=[sſ])))(?x-i:s)`,
 		`(?i:[a-h]|[q-z]|[^\]s])`:  `(?i:[a-h]|[q-zſ]|[^\]sſ])`,
 		`(?i:i|[a-i]|[^i])`:        `(?i:(?-i:[iI])|(?:(?!(?-i:İ))[a-i])|(?:[^i]|(?-i:İ)))`,
 		`(?i:\s\S\x{73}\ss)`:       `(?i:\s\S\x{73}\s[sſ])`,
 		`a?+b++\p{L}*+[x]++`:       `(?>a?)(?>b+)(?>\p{L}*)(?>[x]+)`,
-		`(?:a|b)++c+?d*?e{2,3}+`:   `(?>(?:a|b)+)c+?d*?e{2,3}+`,
+		`(?:a|b)++c+?d*?e{2,3}+`:   `(?>(?:a|b)+)c+?d*?(?:e{2,3})+`,
+		`a{2}?b{1,2}?c{,3}d{e}`:    `(?:a{2})?b{1,2}?c{0,3}d{e}`,
+		`\$\^[$^\b]\s+$`:           `\$\^[$^\b]\s+(?=\n|\z)`,
+		`\w[\w-]\W`:                `[\p{L}\p{M}\p{N}\p{Pc}][\p{L}\p{M}\p{N}\p{Pc}-][^\p{L}\p{M}\p{N}\p{Pc}]`,
 		`(?i:s)++`:                 `(?>(?i:[sſ])+)`,
 		`\++[+]+(?<n>s)\k<n>`:      `\++[+]+(?<n>s)\k<n>`,
 	} {
-		require.Equal(t, want, translate(pattern), pattern)
+		got, err := translate(pattern)
+		require.NoError(t, err, pattern)
+		require.Equal(t, want, got, pattern)
 	}
 }
 
-// FuzzTranslate: no pattern panics, and what has no flag and no possessive
-// quantifier is as it was.
+// What would be read otherwise without a word is an error that names it.
+func TestPatternsThatAreRefused(t *testing.T) {
+	for pattern, want := range map[string]string{
+		`[[:alpha:]]+|.`:  "the class [[:alpha:]] has a class within it",
+		`[a-c[x-z]]+`:     "the class [a-c[x-z]] has a class within it",
+		`[\p{L}&&[^a-m]]`: `the class [\p{L}&&[^a-m]] has a class within it`,
+		`[a-z&&x]`:        "the class [a-z&&x] has a class within it",
+		`[a-z-[m-p]]+`:    "the class [a-z-[m-p]] has a class within it",
+		`a|[^\W_]`:        `the class [^\W_] has \W`,
+	} {
+		_, err := newRegexpSplitter(pattern)
+		require.ErrorContains(t, err, want, pattern)
+	}
+	_, err := newRegexpSplitter(`[\[a&\]&]+`)
+	require.NoError(t, err)
+}
+
+// FuzzTranslate: no pattern panics, and what has nothing that regexp2 reads otherwise is
+// as it was.
 func FuzzTranslate(f *testing.F) {
-	for _, pattern := range []string{`(?i:'s|'t)s`, `a?+b++[^\]s]++`, `((?i)s`, `[`, `\`, `\p{`, `(?`, `)`, `(?i:[`, `+`, `?+`, `(?i:[z-a])`} {
+	for _, pattern := range []string{`(?i:'s|'t)s`, `a?+b++[^\]s]++`, `((?i)s`, `[`, `\`, `\p{`, `(?`, `)`, `(?i:[`, `+`, `?+`, `(?i:[z-a])`, `a{,3}+`, `{2}?`, `^$\w`, `[a[`} {
 		f.Add(pattern)
 	}
 	f.Fuzz(func(t *testing.T, pattern string) {
-		got := translate(pattern)
-		if !strings.Contains(pattern, "?") && !strings.Contains(pattern, "++") && !strings.Contains(pattern, "*+") {
+		got, err := translate(pattern)
+		if err == nil && !strings.ContainsAny(pattern, `?^${\`) && !strings.Contains(pattern, "++") && !strings.Contains(pattern, "*+") {
 			require.Equal(t, pattern, got)
 		}
 		_, _ = regexp2.Compile(got, regexp2.None)

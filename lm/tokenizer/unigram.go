@@ -266,7 +266,7 @@ func (d *definition) parseUnigram(f file) (vocab fileVocab, err error) {
 		vocab[token.text] = int32(id)
 		d.scores = append(d.scores, token.score)
 	}
-	m.Vocab = nil
+	m.Type, m.Vocab = "Unigram", nil
 	d.unigram = m
 	return vocab, nil
 }

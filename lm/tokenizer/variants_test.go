@@ -3,6 +3,7 @@ package tokenizer_test
 import (
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,7 +20,7 @@ func TestVariants(t *testing.T) {
 		Cases     [][3]json.RawMessage
 	}
 	readGzip(t, "testdata/variants.json.gz", &variants)
-	require.Len(t, variants, 61)
+	require.Len(t, variants, 70)
 	for _, v := range variants {
 		t.Run(v.Name, func(t *testing.T) {
 			tok, err := tokenizer.Parse(v.Tokenizer)
@@ -45,6 +46,31 @@ func TestVariants(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A file whose model does not say its type is saved with it: the library refuses an
+// empty one.
+func TestModelsWithoutATypeAreSavedWithIt(t *testing.T) {
+	var variants []struct {
+		Name      string
+		Tokenizer json.RawMessage
+	}
+	readGzip(t, "testdata/variants.json.gz", &variants)
+	for _, v := range variants {
+		kind, ok := strings.CutPrefix(v.Name, "no type, ")
+		if !ok {
+			continue
+		}
+		tok, err := tokenizer.Parse(v.Tokenizer)
+		require.NoError(t, err)
+		written, err := json.Marshal(tok)
+		require.NoError(t, err)
+		var file struct{ Model struct{ Type string } }
+		require.NoError(t, json.Unmarshal(written, &file))
+		require.Equal(t, kind, file.Model.Type)
+	}
+	_, err := tokenizer.Parse([]byte(`{"version":"1.0","model":{"unk_token":"a","vocab":{"a":0}}}`))
+	require.ErrorContains(t, err, `model: type: "" is not supported`)
 }
 
 // A byte that has no token becomes U+FFFD; where it stands is known.

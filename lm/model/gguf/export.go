@@ -20,8 +20,8 @@ type Options struct {
 	Type Type
 	// Name is the model's display name; empty means its family's name.
 	Name string
-	// TokenizerFrom is the folder of tokenizer.json, and of the chat template
-	// if there is one. If empty, the file has no vocabulary, for programs that
+	// TokenizerFrom is the folder of tokenizer.json, and of the chat templates
+	// if there are any. If empty, the file has no vocabulary, for programs that
 	// work with token ids.
 	TokenizerFrom string
 	// Generation gives the special tokens. At most three of them may end a text

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -189,6 +190,43 @@ func TestExportWithATokenizer(t *testing.T) {
 		require.Equal(t, int32(5), types[i])
 	}
 	require.Equal(t, "l o", r.Value("tokenizer.ggml.merges").([]string)[0])
+}
+
+// A folder may have several chat templates, as a list or as files.
+func TestExportOfSeveralChatTemplates(t *testing.T) {
+	dir, tok := trained(t)
+	d := decoder(t, func(*model.Config) {})
+	o := gguf.Options{TokenizerFrom: dir, Generation: &model.Generation{EOS: model.TokenIDs{0}}}
+	exported := func() map[string]any {
+		path := filepath.Join(t.TempDir(), "model.gguf")
+		require.NoError(t, gguf.Export(path, d, o))
+		r, err := gguf.Open(path)
+		require.NoError(t, err)
+		defer r.Close()
+		values := map[string]any{}
+		for _, kv := range r.Metadata() {
+			if strings.Contains(kv.Key, "chat_template") {
+				values[kv.Key] = kv.Value
+			}
+		}
+		return values
+	}
+	require.Empty(t, exported())
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666))
+	}
+	write("tokenizer_config.json", `{"chat_template":[{"name":"tool_use","template":"T"},{"name":"default","template":"D"}]}`)
+	require.Equal(t, map[string]any{"tokenizer.chat_template": "D", "tokenizer.chat_template.tool_use": "T"}, exported())
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "additional_chat_templates"), 0o777))
+	write("additional_chat_templates/rag.jinja", "R")
+	write("chat_template.jinja", "F")
+	require.Equal(t, map[string]any{"tokenizer.chat_template": "F", "tokenizer.chat_template.rag": "R"}, exported())
+
+	// An old file does not say its model's type.
+	text, err := json.Marshal(tok)
+	require.NoError(t, err)
+	write("tokenizer.json", strings.Replace(string(text), `"type":"BPE",`, "", 1))
+	exported()
 }
 
 func TestExportRefuses(t *testing.T) {

@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/stepwise-rl/stepwise/internal/infile"
+	"github.com/stepwise-rl/stepwise/lm/chat"
 )
 
 // maxFile bounds the size of a tokenizer's files.
@@ -105,44 +106,18 @@ func readTokenizer(dir string, vocab int) ([]KV, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %s: %w", path, err)
 	}
-	template, err := readTemplate(dir)
+	templates, err := chat.ReadConfig(dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("gguf: %w", err)
 	}
-	if template != "" {
-		metadata = append(metadata, KV{"tokenizer.chat_template", template})
+	for _, name := range slices.Sorted(maps.Keys(templates.Templates)) {
+		key := "tokenizer.chat_template"
+		if name != "default" {
+			key += "." + name
+		}
+		metadata = append(metadata, KV{key, templates.Templates[name]})
 	}
 	return metadata, nil
-}
-
-// readTemplate reads the chat template; empty if there is none.
-func readTemplate(dir string) (string, error) {
-	text, err := infile.Read(filepath.Join(dir, "chat_template.jinja"), maxFile)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return string(text), err
-	}
-	path := filepath.Join(dir, "tokenizer_config.json")
-	text, err = infile.Read(path, maxFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("gguf: %w", err)
-	}
-	var config struct {
-		Template any `json:"chat_template"`
-	}
-	if err := json.Unmarshal(text, &config); err != nil {
-		return "", fmt.Errorf("gguf: %s: %w", path, err)
-	}
-	if config.Template == nil {
-		return "", nil
-	}
-	template, ok := config.Template.(string)
-	if !ok {
-		return "", fmt.Errorf("gguf: %s: chat_template is not a string", path)
-	}
-	return template, nil
 }
 
 // tokenizerMetadata translates a tokenizer.json.
@@ -151,7 +126,7 @@ func tokenizerMetadata(text []byte, vocab int) ([]KV, error) {
 	if err := json.Unmarshal(text, &t); err != nil {
 		return nil, err
 	}
-	if t.Model.Type != "BPE" {
+	if t.Model.Type != "BPE" && (t.Model.Type != "" || t.Model.Merges == nil) { // old files do not say
 		return nil, fmt.Errorf("model.type is %q, want \"BPE\"", t.Model.Type)
 	}
 	if t.Model.Prefix != "" || t.Model.Suffix != "" {

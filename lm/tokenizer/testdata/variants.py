@@ -111,6 +111,19 @@ def bert(tokens=(), **parts):
     return file(model, added_tokens=number(tokens, model["vocab"]), **(base | parts))
 
 
+def unigram(tokens=(), **parts):
+    """A Unigram with SentencePiece's marks."""
+    vocab = [["<unk>", 0.0], ["▁", -2.0], ["a", -2.5], ["b", -3.0], ["▁a", -2.2], ["ab", -2.6], ["ing", -3.5], ["in", -3.2]]
+    mark = {"type": "Metaspace", "replacement": "▁", "str_rep": "▁", "add_prefix_space": True}
+    base = dict(pre_tokenizer=sequence("pretokenizers", {"type": "WhitespaceSplit"}, mark), decoder=mark)
+    return file({"type": "Unigram", "unk_id": 0, "vocab": vocab}, added_tokens=number(tokens, {t: i for i, (t, _) in enumerate(vocab)}), **(base | parts))
+
+
+def untyped(definition):
+    """As old versions wrote models: without their type."""
+    return definition | {"model": {k: v for k, v in definition["model"].items() if k not in ("type", "byte_fallback", "ignore_merges")}}
+
+
 CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + TAIL
@@ -124,8 +137,12 @@ CL100K = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L
 LONG_S = [["'", "s"], ["'", "Å"], ["Å", "¿"], ["'Å", "¿"], ["a", "'"], ["Å¿", "Å¿"], ["K", "k"], ["'", "S"]]
 
 
-def cut(pattern):
-    return gpt(merges=LONG_S, pre_tokenizer=sequence("pretokenizers", split(pattern), byte_level(regex=False)))
+# The same for the ends of lines and for numbers.
+LINES = [["a", "a"], ["a", "b"], ["a", "Ċ"], ["Ċ", "a"], ["Ċ", "Ċ"], ["Ġ", "Ġ"], ["Ġ", "Ċ"], ["Ċ", "Ġ"], ["b", "Ċ"], ["1", "2"], ["12", "3"], ["123", "4"], ["Â", "½"], ["4", "Â½"], ["Â½", "_"]]
+
+
+def cut(pattern, merges=LONG_S):
+    return gpt(merges=merges, pre_tokenizer=sequence("pretokenizers", split(pattern), byte_level(regex=False)))
 
 
 def lacking(*missing):
@@ -172,6 +189,15 @@ variants = {
     "long s, cl100k": cut(CL100K),
     "long s, flag for the rest": cut(r"(?i)'s|[a-k]+|(?-i)[r-t]+|."),
     "long s, in a class": cut(r"(?i:[q-t]+)|(?i:[^s])|[\s\S]"),
+    "no type, BPE": untyped(gpt([added(X)])),
+    "no type, WordPiece": untyped(bert([added("[Y]")])),
+    "no type, Unigram": untyped(unigram([added(X)])),
+    "ends of lines": cut(r"^a+|\s+$|b", LINES),
+    "ends of lines, possessive": cut(r"\p{L}++|\p{N}{1,3}+|\s++$|\s*[\r\n]|\s+(?!\S)|\s", LINES),
+    "intervals": cut(r"a{2}?b|\d{2}?|\s{,2}", LINES),
+    "word characters": cut(r"\w+\b|[^\w\s]+|\W", LINES),
+    "the flag m": cut(r"(?m:a.)|.", LINES),
+    "long s, spelled": cut(r"(?i:'ſ|ab)|[\s\S]"),
     "long s, no flag": cut(r"'s|'[st]|(?:'S)|[\s\S]"),
     "decode a space, normalized": llama([added(X, normalized=True)]),
     "decode a space, normalized, no prefix": llama([added(" x ", normalized=True)], prefix=False),
