@@ -40,14 +40,14 @@ func inCell(ctx context.Context, dir string, p *part, seed int, f func(*cell)) (
 		}
 	}()
 	defer catch(&err)
-	must(0, ctx.Err())
+	check(ctx.Err())
 	shared := p.setting.beforeRL()
 	config := run.Config{Dir: filepath.Join(dir, shared.digest(unit{seed: seed})), Settings: shared, Seed: uint64(seed)}
 	folder, err := run.Resume(config)
 	if errors.Is(err, run.ErrNoRun) {
 		folder, err = run.Start(config)
 	}
-	must(0, err)
+	check(err)
 	defer func() { err = errors.Join(err, folder.Close()) }()
 	// Units run side by side, each on one core: that is faster than one after another.
 	backend := must(cpu.New(cpu.Options{Workers: 1}))
@@ -73,7 +73,7 @@ func (c *cell) newPolicy(dir string) policy {
 		Vocab: c.tok.VocabSize(), Dim: s.Dim, Layers: s.Layers, Heads: s.Heads, KVHeads: s.Heads, FF: s.FF, MaxSeq: s.MaxSeq,
 		TieEmbeddings: true, QKNorm: true,
 	}, uint64(c.seed)))
-	must(0, d.SetEOS(c.end))
+	check(d.SetEOS(c.end))
 	p := must(local.NewPolicy(local.PolicyConfig{Decoder: d, Optimizer: adamW, Dir: dir}))
 	return policy{p, d, must(p.NewEngine(c.tok, local.EngineConfig{}))}
 }
@@ -81,7 +81,7 @@ func (c *cell) newPolicy(dir string) policy {
 // begin returns a policy that has the weights and the moments of the warm-up.
 func (c *cell) begin(ctx context.Context, dir string) policy {
 	p := c.newPolicy(dir)
-	must(0, p.Load(ctx, c.warm))
+	check(p.Load(ctx, c.warm))
 	return p
 }
 
@@ -97,7 +97,7 @@ func (c *cell) warmUp(ctx context.Context) {
 	}
 	loop := &checkpoint.Loop{Weights: p, Step: imitation.Step, Total: imitation.Steps}
 	must(stage.Resume(ctx, loop))
-	must(0, loop.Run(ctx, 0, stage.Save))
+	check(loop.Run(ctx, 0, stage.Save))
 	c.warm = must(stage.Checkpoints().Latest(ctx)).Ref
 }
 
@@ -137,7 +137,7 @@ func (c *cell) run(ctx context.Context, u unit) *row {
 	}))
 	must(stage.Resume(ctx, trainer)) // clears the log of a run that was stopped
 	start := time.Now()
-	must(0, trainer.Run(ctx))
+	check(trainer.Run(ctx))
 	r.values["seconds"] = time.Since(start).Seconds()
 	c.measure(ctx, p, "VALIDATION", r)
 	if len(c.part.Rates) == 0 { // a grid sees no test query
@@ -154,7 +154,7 @@ var measured = []string{"", "_inner", "_right_wrong_step", "_label_given_steps",
 
 // measure answers a set of queries and writes what that shows into a row.
 func (c *cell) measure(ctx context.Context, p policy, set string, r *row) {
-	must(0, p.engine.Refresh(ctx, must(p.Publish(ctx))))
+	check(p.engine.Refresh(ctx, must(p.Publish(ctx))))
 	o, m := evaluate(ctx, p, c.sets[set], uint64(c.seed))
 	correct := new(big.Int)
 	var inner, innerRight, mode float64
@@ -191,6 +191,6 @@ func (c *cell) measure(ctx context.Context, p policy, set string, r *row) {
 
 func evaluate(ctx context.Context, p policy, problems []rl.Problem, seed uint64) (*rl.Rollouts, map[string]float64) {
 	o, m, err := rl.EvaluateProblems(ctx, p.engine, problems, seed)
-	must(0, err)
+	check(err)
 	return o, m
 }

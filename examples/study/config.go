@@ -43,6 +43,9 @@ type part struct {
 	// that each arm takes the best rate that the part Grid found for it.
 	Rates []float64
 	Grid  string
+	// Beside names a part with the same seeds and queries, to which the arms of this one
+	// are compared, seed by seed.
+	Beside string
 	// Change replaces fields of the base setting.
 	Change json.RawMessage
 
@@ -101,8 +104,12 @@ type unit struct {
 	rate float64
 }
 
-// digest identifies what a unit depends on.
+// digest identifies what a unit depends on. Outcome credit sees no verdict, so wrong
+// verdicts leave it the same run, which parts share.
 func (s setting) digest(u unit) string {
+	if u.arm == "outcome" || u.arm == "outcome-form" {
+		s.FlipVerdicts, s.WrongRule = 0, 0
+	}
 	text, err := json.Marshal(map[string]any{"format": 1, "setting": s, "seed": u.seed, "arm": u.arm, "rate": u.rate})
 	if err != nil {
 		panic(err) // plain numbers and strings
@@ -143,6 +150,12 @@ func (s *study) check() error {
 		}
 		if err = errors.Join(err, s.checkPart(p)); err != nil {
 			errs = append(errs, fmt.Errorf("parts.%d (%s): %w", i, p.Name, err))
+		}
+	}
+	for i, p := range s.Parts {
+		q := s.part(p.Beside)
+		if p.Beside != "" && (q == nil || q.Seeds != p.Seeds || !slices.Equal(q.Arms, p.Arms) || q.setting.Task != p.setting.Task || q.setting.Test != p.setting.Test) {
+			errs = append(errs, fmt.Errorf("parts.%d (%s): beside is %q, want a part with the same seeds, arms, task and number of test queries", i, p.Name, p.Beside))
 		}
 	}
 	confirm := s.part(s.Confirm)

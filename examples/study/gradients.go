@@ -26,7 +26,7 @@ import (
 // that f adds go to out, and when all are there to a file beside the results.
 func look(ctx context.Context, out io.Writer, o options, p *part, name string, columns []string, f func(c *cell, add func(cells ...any))) {
 	dir := filepath.Dir(o.rows)
-	must(0, durable.MkdirAll(dir))
+	check(durable.MkdirAll(dir))
 	var file bytes.Buffer
 	w := csv.NewWriter(io.MultiWriter(&file, out))
 	add := func(cells ...any) {
@@ -37,13 +37,13 @@ func look(ctx context.Context, out io.Writer, o options, p *part, name string, c
 				texts[i] = strconv.FormatFloat(v, 'g', 5, 64)
 			}
 		}
-		must(0, w.WriteAll([][]string{texts}))
+		check(w.WriteAll([][]string{texts}))
 	}
-	must(0, w.Write(columns))
+	check(w.Write(columns))
 	for _, seed := range p.seeds()[:max(o.seeds, 1)] {
-		must(0, inCell(ctx, o.dir, p, seed, func(c *cell) { f(c, add) }))
+		check(inCell(ctx, o.dir, p, seed, func(c *cell) { f(c, add) }))
 	}
-	must(0, durable.ReplaceFile(filepath.Join(dir, name), file.Bytes()))
+	check(durable.ReplaceFile(filepath.Join(dir, name), file.Bytes()))
 }
 
 // gradientPrompts is the number of prompts in each half of the samples.
@@ -173,7 +173,7 @@ func (c *cell) watch(ctx context.Context, u unit, add func(...any)) {
 
 // look measures a saved policy; see watch.
 func (c *cell) look(ctx context.Context, p policy, ref, arm string) []any {
-	must(0, p.Load(ctx, ref))
+	check(p.Load(ctx, ref))
 	greedy := &row{values: map[string]float64{}}
 	c.measure(ctx, p, "VALIDATION", greedy)
 	o, m := evaluate(ctx, p, c.sampled[:min(watchPrompts, len(c.sampled))], uint64(c.seed))
@@ -218,7 +218,7 @@ func (c *cell) precondition(p policy, ref string, whole, label []float64) {
 	at := 0
 	for _, q := range p.decoder.Params() {
 		second := make([]float32, q.Len())
-		must(0, f.Read(second, "exp_avg_sq."+q.Name, 0))
+		check(f.Read(second, "exp_avg_sq."+q.Name, 0))
 		for _, v := range second {
 			// The warm-up was long: no correction of the beginning is left.
 			root := math.Sqrt(adamW.Beta2*float64(v)+(1-adamW.Beta2)*whole[at]*whole[at]) + adamW.Eps
@@ -253,20 +253,20 @@ func (c *cell) split(ctx context.Context, p policy, ref string, r *rl.Rollouts, 
 // the policy ref, which is loaded.
 func (c *cell) gradient(ctx context.Context, p policy, ref string, r *rl.Rollouts, masked objective.Masked) (all []float64) {
 	b := r.Batch()
-	must(0, b.Weigh(objective.TokenMean{Masked: masked}))
+	check(b.Weigh(objective.TokenMean{Masked: masked}))
 	for _, part := range b.Split(16) {
-		must(0, part.FillOld(ctx, p))
+		check(part.FillOld(ctx, p))
 		_, _, err := p.ForwardBackward(ctx, part, loss)
-		must(0, err)
+		check(err)
 	}
 	for _, q := range p.decoder.Params() {
 		x := make([]float32, q.Len())
-		must(0, c.backend.Read(x, q.Grad))
+		check(c.backend.Read(x, q.Grad))
 		for _, v := range x {
 			all = append(all, float64(v))
 		}
 	}
-	must(0, p.Load(ctx, ref)) // clears the gradient
+	check(p.Load(ctx, ref)) // clears the gradient
 	return all
 }
 

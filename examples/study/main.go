@@ -87,9 +87,9 @@ func do(ctx context.Context, out io.Writer, o options) (err error) {
 	s.open(o.rows)
 	defer func() { err = errors.Join(err, s.file.Close()) }()
 	for _, p := range todo {
-		must(0, s.choose(p))
+		check(s.choose(p))
 		for s.run(ctx, out, o, p) {
-			must(0, s.choose(p)) // a grid may have grown
+			check(s.choose(p)) // a grid may have grown
 		}
 	}
 	return nil
@@ -112,7 +112,7 @@ func (s *study) run(ctx context.Context, out io.Writer, o options, p *part) bool
 		defer mu.Unlock()
 		done++
 		s.add(p, u, w)
-		must(0, bar.Record(done, w.values))
+		check(bar.Record(done, w.values))
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(o.workers, 1))
@@ -129,7 +129,7 @@ func (s *study) run(ctx context.Context, out io.Writer, o options, p *part) bool
 			})
 		})
 	}
-	must(0, group.Wait())
+	check(group.Wait())
 	return true
 }
 

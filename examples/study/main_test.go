@@ -104,6 +104,9 @@ func TestStudyFile(t *testing.T) {
 	const rows = "../../docs/evidence/rows.csv"
 	s := readStudy("study.json", rows)
 	require.Equal(t, "2891045fe0d6", s.part("grid").setting.digest(unit{902, "outcome", 2e-4}))
+	outcome := func(part string) string { return s.part(part).setting.digest(unit{1201, "outcome", 4e-4}) }
+	require.Equal(t, outcome("rule-20"), outcome("flip-10"), "outcome credit does not see which verdicts are wrong")
+	require.NotEqual(t, outcome("rule-20"), outcome("label-10"))
 	require.Equal(t, "1d40f8ca4a27", s.Base.beforeRL().digest(unit{seed: 901}), "a warm-up")
 	f, err := os.Open(rows)
 	require.NoError(t, err)
@@ -129,6 +132,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{`["mask", "outcome"], "rates"`, `["nonsense"], "rates"`, "", options{}, `study.json: parts.0 (grid): there is no arm "nonsense"`},
 		{`"grid": "grid"`, `"grid": "arms-grid"`, "", options{}, `parts.1 (a): it has no rates, and grid "arms-grid"`},
+		{`"grid": "grid"`, `"grid": "grid", "beside": "grid"`, "", options{}, `parts.1 (a): beside is "grid", want a part with the same seeds`},
 		{`"arithmetic"`, `"poetry"`, "", options{}, "want notes or arithmetic"},
 		{`"group": 2`, `"group": 1`, "", options{}, "a size is too small"},
 		{`"flip_verdicts"`, `"flip_verdict"`, "", options{}, `parts.2 (arms): json: unknown field "flip_verdict"`},

@@ -2,8 +2,8 @@ package main
 
 import "fmt"
 
-// failure is what must and fail panic with, and catch makes an error again: of most errors
-// there is nothing to do but to end the run, or the program.
+// failure is what must, check and fail panic with, and catch makes an error again: of most
+// errors there is nothing to do but to end the run, or the program.
 type failure struct{ error }
 
 // must returns v, or fails.
@@ -14,9 +14,12 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// check fails if there is an error.
+func check(err error) { must(0, err) }
+
 func fail(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
 
-// catch, deferred, sets err if must or fail has ended the function.
+// catch, deferred, sets err if one of them has ended the function.
 func catch(err *error) {
 	switch x := recover().(type) {
 	case nil:

@@ -53,8 +53,10 @@ func compare(p *part, a, b string, pairs [][2]*row) contrast {
 	for _, pair := range pairs {
 		x, y = append(x, pair[0].bits(p.setting.Test)), append(y, pair[1].bits(p.setting.Test))
 	}
-	return contrast{a, b, eval.CompareRuns(x, y, eval.BootstrapOptions{Seed: 1})}
+	return contrast{a, b, eval.CompareRuns(x, y, bootstrap)}
 }
+
+var bootstrap = eval.BootstrapOptions{Seed: 1}
 
 // contrasts are the primary ones, then every arm against both controls and the mask; by
 // their arms also turned around.
@@ -82,27 +84,28 @@ func (s *study) contrasts(p *part) (all []contrast, by map[[2]string]contrast) {
 	return all, by
 }
 
-// says is what a contrast shows, in words. p is its p-value where others were looked at
-// beside it, and NaN for a primary contrast, of which the interval alone decides.
-func (s *study) says(c contrast, p float64) string {
+// says is what a contrast shows, in words: above and below are those for a difference. p
+// is its p-value where others were looked at beside it, and NaN for a primary contrast, of
+// which the interval alone decides.
+func (s *study) says(c eval.Contrast, p float64, above, below string) string {
 	finding := c.Finding(s.Matters)
-	better := map[eval.Finding]string{eval.FindingBetter: c.a, eval.FindingWorse: c.b}[finding]
+	differs := map[eval.Finding]string{eval.FindingBetter: above, eval.FindingWorse: below}[finding]
 	switch {
 	case c.Runs < eval.FewestRuns:
 		return "too few seeds"
-	case better == "":
+	case differs == "":
 		return finding.String()
 	case p > .05:
 		return "not resolved, as one of several"
 	case max(math.Abs(c.Low), math.Abs(c.High)) < s.Matters:
-		return better + " is better, by too little to matter"
+		return differs + ", by too little to matter"
 	}
-	return better + " is better"
+	return differs
 }
 
 // report writes tables.md, a section per part, and the figures.
 func (s *study) report(dir string) {
-	must(0, os.MkdirAll(dir, 0o777))
+	check(os.MkdirAll(dir, 0o777))
 	var head, sections, figures bytes.Buffer
 	fmt.Fprintf(&head, "# The study's tables\n\nWritten by `go run ./examples/study -report`. Accuracy is a share, and differences of it are in points (hundredths). Every number is of the last checkpoint.\n\n")
 	tableHead(&head, "part", "runs", "question")
@@ -132,6 +135,9 @@ func (s *study) report(dir string) {
 		all, by := s.contrasts(p)
 		s.armTable(&sections, p)
 		s.contrastTable(&sections, p, all, done < total)
+		if q := s.part(p.Beside); q != nil && done == total {
+			s.besideTable(&sections, p, q)
+		}
 		if p.Name == s.Confirm {
 			s.formTable(&sections, p)
 			s.seedTable(&sections, p)
@@ -155,7 +161,7 @@ func (s *study) report(dir string) {
 		s.figure(filepath.Join(dir, "effects.svg"), names, effects)
 	}
 	text := strings.TrimRight(head.String()+"\n"+figures.String()+sections.String(), "\n") + "\n"
-	must(0, os.WriteFile(filepath.Join(dir, "tables.md"), []byte(text), 0o666))
+	check(os.WriteFile(filepath.Join(dir, "tables.md"), []byte(text), 0o666))
 }
 
 func tableRow(w io.Writer, cells ...string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
@@ -277,6 +283,59 @@ func (c contrast) cells() []string {
 	return []string{c.a + " − " + c.b, number("%+.2f", 100*c.Estimate), interval, number("%.2f", 100*c.Deviation), fmt.Sprintf("%d of %d", c.Better, c.Runs)}
 }
 
+// besideTable is what a complete part changes against the part q beside it: every arm,
+// and the primary contrasts, which are differences of differences then.
+func (s *study) besideTable(w io.Writer, p, q *part) {
+	if done, total := s.progress(q); done < total {
+		fmt.Fprintf(w, "What it changes against the part %s is to be seen when that is complete.\n\n", q.Name)
+		return
+	}
+	answers := func(p *part, arm string) (all [][]float64) {
+		for _, w := range s.of(p, arm, p.rates[arm][0]) {
+			all = append(all, w.bits(p.setting.Test))
+		}
+		return all
+	}
+	less := func(x, y [][]float64) [][]float64 {
+		for i := range x {
+			for j := range x[i] {
+				x[i][j] -= y[i][j]
+			}
+		}
+		return x
+	}
+	var all []contrast
+	var same []string
+	for _, arm := range p.Arms {
+		if slices.Equal(s.of(p, arm, p.rates[arm][0]), s.of(q, arm, q.rates[arm][0])) {
+			same = append(same, arm)
+			continue
+		}
+		all = append(all, contrast{a: arm, Contrast: eval.CompareRuns(answers(p, arm), answers(q, arm), bootstrap)})
+	}
+	for _, c := range s.Primary {
+		a, b := c[0], c[1]
+		if slices.Contains(p.Arms, a) && slices.Contains(p.Arms, b) && !slices.Contains(same, a) && !slices.Contains(same, b) {
+			all = append(all, contrast{a: a + " − " + b, Contrast: eval.CompareRuns(less(answers(p, a), answers(p, b)), less(answers(q, a), answers(q, b)), bootstrap)})
+		}
+	}
+	fmt.Fprintf(w, "What it changes against the part %s, seed by seed; all p are adjusted by Holm.", q.Name)
+	for _, arm := range same {
+		fmt.Fprintf(w, " The runs of %s are the same in both: what changes an arm changes its difference to it as much.", arm)
+	}
+	fmt.Fprint(w, "\n\n")
+	tableHead(w, slices.Concat([]string{"change of"}, contrastHead[1:4], []string{"higher in", "p", "shows"})...)
+	var ps []float64
+	for _, c := range all {
+		ps = append(ps, c.P)
+	}
+	for i, p := range eval.Holm(ps) {
+		c := all[i]
+		tableRow(w, slices.Concat([]string{c.a}, c.cells()[1:], []string{number("%.2g", p), s.says(c.Contrast, p, "higher", "lower")})...)
+	}
+	fmt.Fprintln(w)
+}
+
 // contrastTable adjusts the p-values of all but the primary contrasts of the part that
 // confirms.
 func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete bool) {
@@ -311,7 +370,7 @@ func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete b
 		if i >= primary {
 			p, beside = adjusted[i-primary], adjusted[i-primary]
 		}
-		shows := s.says(c, beside)
+		shows := s.says(c.Contrast, beside, c.a+" is better", c.b+" is better")
 		if incomplete {
 			shows = "not complete"
 		}
@@ -376,5 +435,5 @@ func (s *study) figure(path string, names []string, all []series) {
 	g.Draw(draw.Crop(draw.New(c), vg.Centimeter, 0, 0, 0)) // viewers' fonts may be wider than ours
 	var b bytes.Buffer
 	must(c.WriteTo(&b))
-	must(0, os.WriteFile(path, b.Bytes(), 0o666))
+	check(os.WriteFile(path, b.Bytes(), 0o666))
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/stepwise-rl/stepwise/eval"
 )
 
 const reportStudy = `{
@@ -19,13 +21,16 @@ const reportStudy = `{
     {"name": "grid", "question": "Which rate?", "seeds": [1, 2], "arms": ["outcome", "verdict", "mask", "prefix"], "rates": [1e-4, 2e-4, 4e-4]},
     {"name": "confirm", "question": "Is it better?", "seeds": [11, 30], "arms": ["outcome", "verdict", "mask"], "grid": "grid"},
     {"name": "arms", "question": "How do all compare?", "seeds": [11, 30], "arms": ["outcome", "verdict", "mask", "prefix"], "grid": "grid"},
-    {"name": "small", "question": "A small model.", "seeds": [41, 48], "arms": ["outcome", "mask"], "grid": "grid", "change": {"dim": 8}}
+    {"name": "small", "question": "A small model.", "seeds": [41, 48], "arms": ["outcome", "mask"], "grid": "grid", "beside": "plain", "change": {"dim": 8}},
+    {"name": "flipped", "question": "Wrong verdicts.", "seeds": [41, 48], "arms": ["outcome", "mask"], "grid": "grid", "beside": "plain", "change": {"flip_verdicts": 0.2}},
+    {"name": "plain", "question": "Nothing changed.", "seeds": [41, 48], "arms": ["outcome", "mask"], "grid": "grid"}
   ]
 }`
 
 // made is a study whose results have known answers: on the grid, 2e-4 is best for all
 // arms. In each seed, the mask is right on 30 queries more than outcome credit, verdict
-// credit on one more or fewer than the mask, and prefix on up to 60 more or fewer.
+// credit on one more or fewer than the mask, and prefix on up to 60 more or fewer; but in the
+// part plain the mask is right on 50 more than outcome credit.
 type made struct{ *study }
 
 func newMade(t *testing.T) made {
@@ -43,6 +48,9 @@ func (m made) add(p *part, u unit) {
 		switch extra := rng.IntN(121) - 60; u.arm {
 		case "mask":
 			right += 30
+			if p.Name == "plain" {
+				right += 20
+			}
 		case "verdict":
 			right += 29 + 2*(u.seed%2)
 		case "prefix":
@@ -196,14 +204,35 @@ func TestDerivedColumns(t *testing.T) {
 	require.Equal(t, .7, w.value(afterWrong))
 }
 
+// A part beside another shows what it changes there: the same runs are said to be, and not
+// compared.
+func TestReportBeside(t *testing.T) {
+	m := newMade(t)
+	m.make("grid", 2)
+	m.make("small", 8)
+	got, _ := m.sections(t)
+	require.Contains(t, got["small"], "is to be seen when that is complete")
+	m.make("plain", 8)
+	m.make("flipped", 8)
+	got, _ = m.sections(t)
+	_, small, _ := strings.Cut(got["small"], "against the part plain")
+	require.Contains(t, small, "| outcome | +0.00 | [+0.00 +0.00] | 0.00 | 0 of 8 | 1 | no difference that matters |")
+	require.Regexp(t, `\| mask \| -2.00 \| \[-\d.* -1.*\] \| 0.00 \| 0 of 8 \| 0.023 \| lower \|`, small)
+	require.Regexp(t, `\| mask − outcome \| -2.00 \| .* \| 0.00 \| 0 of 8 \| 0.023 \| lower \|`, small)
+	_, flipped, _ := strings.Cut(got["flipped"], "against the part plain")
+	require.Contains(t, flipped, "The runs of outcome are the same in both")
+	require.Regexp(t, `\| mask \| -2.00 \| .* \| 0.0078 \| lower \|`, flipped)
+	require.NotContains(t, flipped, "| mask − outcome")
+}
+
 func TestWhatAContrastSays(t *testing.T) {
 	s := newMade(t)
-	c := contrast{a: "x", b: "y"}
+	c := eval.Contrast{}
 	c.Runs, c.Low, c.High = 9, .001, .008
-	require.Equal(t, "x is better, by too little to matter", s.says(c, .04))
-	require.Equal(t, "not resolved, as one of several", s.says(c, .06))
+	require.Equal(t, "x is better, by too little to matter", s.says(c, .04, "x is better", "y is better"))
+	require.Equal(t, "not resolved, as one of several", s.says(c, .06, "x is better", "y is better"))
 	c.Low, c.High = -.05, -.001
-	require.Equal(t, "y is better", s.says(c, .01))
+	require.Equal(t, "y is better", s.says(c, .01, "x is better", "y is better"))
 	c.Runs = 5
-	require.Equal(t, "too few seeds", s.says(c, .01))
+	require.Equal(t, "too few seeds", s.says(c, .01, "x is better", "y is better"))
 }

@@ -49,7 +49,7 @@ type results struct {
 func (r *results) read(path string) {
 	text, err := os.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
-		must(0, err)
+		check(err)
 	}
 	text = text[:bytes.LastIndexByte(text, '\n')+1]
 	r.rows, r.whole = map[string]*row{}, int64(len(text))
@@ -94,9 +94,9 @@ func (r *results) keep(digest string, w *row) {
 
 // open opens the file for more rows. One study at a time writes to it.
 func (r *results) open(path string) {
-	must(0, durable.MkdirAll(filepath.Dir(path)))
+	check(durable.MkdirAll(filepath.Dir(path)))
 	r.file = must(durable.Append(path))
-	must(0, r.file.Truncate(r.whole))
+	check(r.file.Truncate(r.whole))
 	if r.whole == 0 {
 		r.write(columns)
 	}
@@ -118,9 +118,9 @@ func (r *results) add(p *part, u unit, w *row) {
 
 func (r *results) write(record []string) {
 	var b bytes.Buffer
-	must(0, csv.NewWriter(&b).WriteAll([][]string{record}))
-	must(0, r.file.Add(b.Bytes()))
-	must(0, r.file.Sync())
+	check(csv.NewWriter(&b).WriteAll([][]string{record}))
+	check(r.file.Add(b.Bytes()))
+	check(r.file.Sync())
 }
 
 // units are the runs of a part whose rates are chosen.
