@@ -247,7 +247,7 @@ func (p *pipeline) writePolicyFolder(ctx context.Context) error {
 	info.MaxLength, info.AnswerTokens = info.PromptTokens, p.c.MaxTokens
 	info.Prompt, info.Input, info.End = p.task.Template().Render(placeholder(p.src)), InputPrompt, p.models.End()
 	if x, ok := p.models.(*pretrained); ok {
-		info.Chat = x.template != nil
+		info.Chat, info.End = x.template != nil, x.end // all that end an answer, not only the one that is taught
 	}
 	return p.writeFolder(PolicyFolder, info, p.tok, m.Export)
 }

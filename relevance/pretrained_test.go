@@ -13,7 +13,7 @@ import (
 )
 
 // tinyFolder writes a decoder with a tokenizer and a chat template, as a Hugging Face
-// folder.
+// folder. Two tokens end its texts.
 func tinyFolder(t *testing.T, template string) string {
 	dir := t.TempDir()
 	tok, err := trainTokenizer(t.Context(), toy(100), 400, 96)
@@ -24,7 +24,7 @@ func tinyFolder(t *testing.T, template string) string {
 	require.NoError(t, err)
 	defer d.Free()
 	end, _ := tok.ID(endOfText)
-	require.NoError(t, d.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: []int32{end}}}))
+	require.NoError(t, d.Export(dir, model.ExportOptions{Generation: &model.Generation{EOS: []int32{end, 0}}}))
 	require.NoError(t, tok.Save(filepath.Join(dir, "tokenizer.json")))
 	if template != "" {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(template), 0o600))
@@ -61,6 +61,7 @@ func TestPretrainedPolicy(t *testing.T) {
 			info, err := ReadModelInfo(filepath.Join(dir, PolicyFolder))
 			require.NoError(t, err)
 			require.Equal(t, c.template != "", info.Chat)
+			require.Len(t, info.End, 2, "what ends an answer in training ends it here")
 		})
 	}
 }
