@@ -262,7 +262,7 @@ func (t *Trainer) warnRuined(m map[string]float64) {
 	t.ruined = true
 	why := "from which a policy learns little if only whole ones count: does the engine know its end-of-text token, is MaxTokens enough, and did a warm-up teach the policy the format?"
 	if t.whole {
-		why = "which they were not before: training has unlearned the format. Try a lower learning rate, an outcome that asks for the format, or step credit, to which a broken step is a wrong one"
+		why = "which they were not before: training has unlearned the format. Try a lower learning rate, less entropy bonus, an outcome that asks for the format, or step credit if there is none: to it a broken step is a wrong one"
 	}
 	t.log.Warn("nearly all completions are truncated or malformed, "+why, "step", t.step, "truncated", m["truncated"], "malformed", m["malformed"])
 }

@@ -79,7 +79,7 @@ func TestAsyncEngineRefuses(t *testing.T) {
 	other, err := model.NewDecoder(b, wide, 1)
 	require.NoError(t, err)
 	adapted, _ := newLoRAPolicy(t, b, 0)
-	refused(rollout.Weights{Version: 3, Local: other}, "another configuration")
+	refused(rollout.Weights{Version: 3, Local: other}, "FF:25")
 	refused(rollout.Weights{Version: 3, Local: newDecoder(t, d.Backend(), 9)}, "on the asynchronous engine's own backend")
 	refused(rollout.Weights{Version: 3, Local: d}, "on the asynchronous engine's own backend")
 	refused(rollout.Weights{Version: 3, Local: adapted.Decoder()}, "by an Exporter whose Form is rollout.FormAdapter")

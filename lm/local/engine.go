@@ -207,9 +207,9 @@ func (e *Engine) Refresh(ctx context.Context, w rollout.Weights) error {
 	d, ok := w.Local.(*model.Decoder)
 	switch {
 	case !ok || d == nil:
-		return fmt.Errorf("local: Weights.Local is %T, want the *model.Decoder to sample from", w.Local)
+		return fmt.Errorf("local: Weights of form %v with Weights.Local %T, want the *model.Decoder to sample from, or adapters", w.Form, w.Local)
 	case d.Config() != e.decoder.Config():
-		return errors.New("local: Weights.Local is a decoder of another configuration")
+		return fmt.Errorf("local: Weights.Local is a decoder of the configuration %+v, want %+v", d.Config(), e.decoder.Config())
 	}
 	if e.own {
 		return e.copy(d, w.Version)

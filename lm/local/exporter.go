@@ -18,7 +18,8 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// ExporterConfig says how a policy's weights reach engines outside of this process.
+// ExporterConfig says how a policy's weights reach engines outside of this process, after
+// each training step. A folder to keep, in the end, is model.Decoder.Export's.
 type ExporterConfig struct {
 	// Form is what the engines load: a whole model as a Hugging Face folder
 	// (vLLM, SGLang) or a GGUF file (llama.cpp), or LoRA adapters (vLLM).
@@ -26,7 +27,8 @@ type ExporterConfig struct {
 	// Dir is where they find it, on a disk that they share with this process, at the
 	// same path; for llama.cpp its --models-dir. NewExporter makes it if need be.
 	Dir string
-	// Model is the Hugging Face folder that training began with. Its tokenizer and
+	// Model is the Hugging Face folder that training began with; for a model from nothing,
+	// one that model.Decoder.Export has written before, with its tokenizer. Its tokenizer and
 	// generation settings are part of what is exported, but texts end where a decoder in
 	// this process ends them (model.Decoder.EOS). Adapters are merged into its weights if a
 	// whole model is wanted; if they were added to others, Publish returns an error.
@@ -127,6 +129,9 @@ func (c ExporterConfig) checkFiles(merge bool) error {
 		return nil
 	}
 	_, err = model.ReadGeneration(c.Model)
+	if err == nil {
+		err = model.CheckTokenizer(c.Model)
+	}
 	if err == nil && c.Form == rollout.FormGGUF {
 		_, err = os.Stat(filepath.Join(c.Model, "tokenizer.json"))
 	}

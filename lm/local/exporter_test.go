@@ -149,6 +149,9 @@ type unpublished struct{ rl.Policy }
 func TestExporterRefuses(t *testing.T) {
 	whole := newPolicy(t, reference.New(), 0)
 	adapters, _ := newLoRAPolicy(t, reference.New(), 0)
+	noTokenizer := filepath.Join(t.TempDir(), "m")
+	require.NoError(t, os.Mkdir(noTokenizer, 0o777))
+	require.NoError(t, os.WriteFile(filepath.Join(noTokenizer, "config.json"), []byte("{}"), 0o666))
 	for want, c := range map[string]struct {
 		policy rl.Policy
 		config local.ExporterConfig
@@ -161,6 +164,7 @@ func TestExporterRefuses(t *testing.T) {
 		`DType is "BF16", want none with Form gguf`:            {whole, local.ExporterConfig{Form: rollout.FormGGUF, Dir: "d", Model: "m", DType: safetensors.BF16}},
 		`DType is "BF16", want none with Form adapter`:         {adapters, local.ExporterConfig{Form: rollout.FormAdapter, Dir: "d", DType: safetensors.BF16}},
 		`DType is "I8", want F32 (also if empty), F16 or BF16`: {whole, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m", DType: "I8"}},
+		"m has no tokenizer file":                              {whole, local.ExporterConfig{Form: rollout.FormFolder, Dir: filepath.Join(noTokenizer, "d"), Model: noTokenizer}},
 		"publishes no weig":                                    {unpublished{whole}, local.ExporterConfig{Form: rollout.FormFolder, Dir: "d", Model: "m"}},
 	} {
 		_, err := local.NewExporter(c.policy, c.config)

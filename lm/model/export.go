@@ -329,9 +329,21 @@ var tokenizerFiles = []string{
 // templatesDir is where a tokenizer has chat templates besides its default one.
 const templatesDir = "additional_chat_templates"
 
+// CheckTokenizer returns an error (fs.ErrNotExist) unless a folder has files of a
+// tokenizer, which Export can copy.
+func CheckTokenizer(dir string) error {
+	if !slices.ContainsFunc(tokenizerFiles, func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil }) {
+		return fmt.Errorf("model: %s has no tokenizer file (%s, …): %w", dir, tokenizerFiles[0], fs.ErrNotExist)
+	}
+	return nil
+}
+
 // copyTokenizer copies the tokenizer files that from has, which must be at least
 // one.
 func copyTokenizer(dir, from string) error {
+	if err := CheckTokenizer(from); err != nil {
+		return err
+	}
 	templates, err := fs.Glob(os.DirFS(from), templatesDir+"/*.jinja")
 	if err == nil && len(templates) > 0 {
 		err = durable.MkdirAll(filepath.Join(dir, templatesDir))
@@ -339,16 +351,10 @@ func copyTokenizer(dir, from string) error {
 	if err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
-	found := false
 	for _, name := range slices.Concat(tokenizerFiles, templates) {
-		there, err := copyFile(dir, from, name)
-		if err != nil {
+		if _, err := copyFile(dir, from, name); err != nil {
 			return err
 		}
-		found = found || there
-	}
-	if !found {
-		return fmt.Errorf("model: %s has no tokenizer file (%s, …): %w", from, tokenizerFiles[0], fs.ErrNotExist)
 	}
 	return nil
 }

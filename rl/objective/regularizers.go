@@ -258,7 +258,8 @@ func (e EntropyBonus) Eval(s *Sequence, m Metrics) (loss float64, err error) {
 // coefficient grows as long as the entropy is too low, and a policy whose entropy is
 // high enough is left alone.
 //
-// Its fields are its whole state; a checkpoint stores them.
+// Coef and On are its whole state: a checkpoint stores them, and the other fields are the
+// program's after a resume, too.
 type AdaptiveEntropy struct {
 	// Coef is the current coefficient, between Min and Max.
 	Coef float64 `json:"coef"`
@@ -266,7 +267,8 @@ type AdaptiveEntropy struct {
 	// next has the bonus: false before the first.
 	On bool `json:"on"`
 	// Target is the mean entropy per token that counts in the loss (not of those that
-	// Rejection excludes), in nats, below which the bonus acts. It depends on model and task: look at the metric entropy at the start of a run.
+	// Rejection excludes), in nats, below which the bonus acts. It depends on model and
+	// task: look at the metric objective/entropy at the start of a run.
 	Target float64 `json:"target"`
 	// Delta is the change of Coef per optimiser step (TRL: 0.005).
 	Delta float64 `json:"delta"`

@@ -108,7 +108,8 @@ func (k RewardKL) Shape(dst, logp, ref [][]float64, include [][]bool) (Sum, erro
 //
 //	Beta := Beta·(1 + clip(kl/Target - 1, -0.2, 0.2)·n/Horizon)
 //
-// Its fields are its whole state; a checkpoint stores them.
+// Beta is its whole state: a checkpoint stores it, and the other fields are the program's
+// after a resume, too.
 type AdaptiveKL struct {
 	// Beta is the current coefficient.
 	Beta float64 `json:"beta"`
