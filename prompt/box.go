@@ -55,7 +55,7 @@ func (o Box) next(text string, from, to int) (box, bool) {
 
 // braced returns the box at byte start whose content begins at byte inner.
 func braced(text string, start, inner, to int) box {
-	if end, ok := closingBrace(text, inner, to); ok {
+	if end := closingBraces(text, inner, to, 1)[0]; end > 0 {
 		return box{Range{start, end + 1}, Range{inner, end}, true}
 	}
 	return box{Range{start, to}, Range{inner, to}, false}
@@ -84,22 +84,23 @@ func bare(text string, start, end, to int) (box, bool) {
 	return box{Range{start, end}, Range{inner, end}, true}, true
 }
 
-// closingBrace returns the brace in text[from:to] that closes one before it.
-func closingBrace(text string, from, to int) (int, bool) {
-	depth := 1
-	for i := from; i < to; i++ {
+// closingBraces returns the braces in text[from:to] that close so many open ones before it,
+// that of the outermost first; 0 where none does.
+func closingBraces(text string, from, to, open int) []int {
+	closes := make([]int, open)
+	for depth, i := open, from; depth > 0 && i < to; i++ {
 		switch text[i] {
 		case '\\':
 			i++ // what is escaped is no brace
 		case '{':
 			depth++
 		case '}':
-			if depth--; depth == 0 {
-				return i, true
+			if depth--; depth < open && closes[depth] == 0 {
+				closes[depth] = i
 			}
 		}
 	}
-	return 0, false
+	return closes
 }
 
 // answer returns the answer that a box with this content states.
@@ -109,7 +110,7 @@ func (o Box) answer(text string, inner Range) Range {
 		return inner
 	}
 	// The content begins with marks, each inside the one before it: opens are the
-	// bytes behind their braces, closes the braces that close them, 0 where none does.
+	// bytes behind their braces.
 	const mark = `\text{`
 	var opens []int
 	rest := inner
@@ -118,20 +119,7 @@ func (o Box) answer(text string, inner Range) Range {
 		opens = append(opens, rest.Start)
 		rest = trim(text, rest)
 	}
-	closes := make([]int, len(opens))
-	for depth, i := len(opens), rest.Start; depth > 0 && i < inner.End; i++ {
-		switch text[i] {
-		case '\\':
-			i++ // what is escaped is no brace
-		case '{':
-			depth++
-		case '}':
-			if depth--; depth < len(closes) && closes[depth] == 0 {
-				closes[depth] = i
-			}
-		}
-	}
-	for k, end := range closes {
+	for k, end := range closingBraces(text, rest.Start, inner.End, len(opens)) {
 		if end+1 < inner.End { // something follows it, or it is not closed
 			break
 		}
