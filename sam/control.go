@@ -8,17 +8,20 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-// Permuted is a control for claims about placement: another credit that gets the
-// verdicts of a step, with their rewards, handed around at random among the completions
-// of the group. It sees as many right and wrong steps as the credit does, at the wrong
-// places. A step that the policy broke keeps its verdict. Afterwards all verdicts are as
-// before; Stats counts those that the credit saw.
+// Permuted is a control for claims about placement: another credit that gets verdicts,
+// with their rewards, at the wrong places. It sees as many right and wrong steps as the
+// credit does. A step that the policy broke keeps its verdict. Afterwards all verdicts are
+// as before; Stats counts those that the credit saw.
 //
 // It draws from Rand as it goes, so a training that is resumed goes on with other draws.
 // A run file has no kind for it.
 type Permuted struct {
 	Credit Credit
 	Rand   *rand.Rand
+	// Within hands the verdicts of each completion around among its own inner steps, so
+	// that the credit knows how many of them are right, but not which. By default the
+	// verdicts of each step, the last one too, go around among the completions of the group.
+	Within bool
 }
 
 // Validate implements Credit.
@@ -42,29 +45,33 @@ func (p Permuted) Assign(batch []rollout.Group) (Stats, error) {
 		}
 	}()
 	for _, g := range batch {
-		steps := map[string][]*rollout.Step{}
-		var names []string // in the order of the group
+		pools := map[any][]*rollout.Step{} // steps that exchange their verdicts
+		var keys []any                     // in the order of the group
 		for i := range g {
 			for k := range g[i].Steps {
 				s := &g[i].Steps[k]
-				if s.Verdict == rollout.VerdictBroken {
+				var key any = s.Name
+				if p.Within {
+					key = i
+				}
+				if s.Verdict == rollout.VerdictBroken || p.Within && s.Final {
 					continue
 				}
-				if steps[s.Name] == nil {
-					names = append(names, s.Name)
+				if pools[key] == nil {
+					keys = append(keys, key)
 				}
-				steps[s.Name] = append(steps[s.Name], s)
+				pools[key] = append(pools[key], s)
 			}
 		}
-		for _, name := range names {
-			same := steps[name]
-			was := make([]judgement, len(same))
-			for i, s := range same {
+		for _, key := range keys {
+			pool := pools[key]
+			was := make([]judgement, len(pool))
+			for i, s := range pool {
 				was[i] = judgement{s.Verdict, s.Reward}
 				restore = append(restore, func() { s.Verdict, s.Reward = was[i].verdict, was[i].reward })
 			}
-			for i, j := range p.Rand.Perm(len(same)) {
-				same[i].Verdict, same[i].Reward = was[j].verdict, was[j].reward
+			for i, j := range p.Rand.Perm(len(pool)) {
+				pool[i].Verdict, pool[i].Reward = was[j].verdict, was[j].reward
 			}
 		}
 	}

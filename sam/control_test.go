@@ -78,6 +78,35 @@ func TestPermuted(t *testing.T) {
 	require.Error(t, sam.Permuted{Rand: p.Rand}.Validate())
 }
 
+// Within its own inner steps a completion keeps its number of right ones, and which they are
+// changes; the last step and broken ones keep their verdicts.
+func TestPermutedWithin(t *testing.T) {
+	batch, before := judgedBatch(t, 40), judgedBatch(t, 40)
+	mixed, moved := 0, 0
+	p := sam.Permuted{Within: true, Rand: rand.New(rand.NewPCG(1, 2)), Credit: spy{func(batch []rollout.Group) {
+		for g := range batch {
+			for i := range batch[g] {
+				is, was := batch[g][i].Steps, before[g][i].Steps
+				require.Equal(t, was[2], is[2])
+				require.Equal(t, was[0].Reward+was[1].Reward, is[0].Reward+is[1].Reward)
+				if was[0].Verdict != was[1].Verdict {
+					mixed++
+				}
+				if is[0].Verdict != was[0].Verdict {
+					moved++
+					require.Equal(t, was[0].Verdict, is[1].Verdict)
+					require.Equal(t, was[0].Reward, is[1].Reward)
+				}
+			}
+		}
+		require.Equal(t, before[0][1].Steps, batch[0][1].Steps, "of two inner steps one is broken")
+	}}}
+	_, err := p.Assign(batch)
+	require.NoError(t, err)
+	require.InDelta(t, .5, float64(moved)/float64(mixed), .1, "two steps change places half of the time")
+	require.Equal(t, before, batch)
+}
+
 // As many tokens are masked as by the mask, whatever the verdicts of the steps, and never
 // the last step's.
 func TestRandomMask(t *testing.T) {

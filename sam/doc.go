@@ -24,8 +24,8 @@
 //   - [Blend]: a weighted mean of two others.
 //   - OutcomePlusVerdict: the verdicts' mean added to the reward, without
 //     placement; the second control.
-//   - [Permuted] and [RandomMask]: two more controls, with the verdicts in wrong places
-//     and without any.
+//   - [Permuted] and [RandomMask]: more controls, with the verdicts in wrong places (of
+//     other completions, or of the completion's other steps) and without any.
 //
 // [Measure] helps to write your own, with the same checks and statistics. [Decode]
 // reads a Credit from JSON, [Encode] writes it.

@@ -34,6 +34,7 @@ func armNamed(name string, seed uint64) (arm, error) {
 		"step-group":    {credit: sam.StepGroup{Norm: norm}},
 		"step-loo":      {credit: sam.StepGroup{Norm: advantage.RLOO{}}},
 		"permuted":      {credit: sam.Permuted{Credit: sam.Mask{}, Rand: rand.New(rand.NewPCG(seed, 1))}},
+		"shuffled":      {credit: sam.Permuted{Credit: sam.Mask{}, Within: true, Rand: rand.New(rand.NewPCG(seed, 3))}},
 		"random-mask":   {credit: sam.RandomMask{Rand: rand.New(rand.NewPCG(seed, 2))}},
 		"all-steps": {credit: stricter(func(c *rollout.Completion) bool {
 			return !slices.ContainsFunc(c.Steps, func(s rollout.Step) bool { return s.Verdict.Wrong() })

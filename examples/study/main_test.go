@@ -22,7 +22,7 @@ const smallStudy = `{
   "parts": [
     {"name": "grid", "question": "", "seeds": [1, 2], "arms": ["mask", "outcome"], "rates": [1e-4, 2e-4]},
     {"name": "a", "question": "", "seeds": [3, 5], "arms": ["mask", "outcome"], "grid": "grid"},
-    {"name": "arms", "question": "", "seeds": [3, 4], "arms": ["permuted", "random-mask", "all-steps", "outcome-form", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}}
+    {"name": "arms", "question": "", "seeds": [3, 4], "arms": ["permuted", "shuffled", "random-mask", "all-steps", "outcome-form", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}}
   ]
 }`
 
