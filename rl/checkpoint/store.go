@@ -127,7 +127,7 @@ func (s *Store) lock() (*durable.Lock, error) {
 	if err := durable.MkdirAll(s.Dir); err != nil {
 		return nil, err
 	}
-	return durable.TryLock(filepath.Join(s.Dir, lockName))
+	return durable.TryLock(filepath.Join(s.Dir, lockName), nil)
 }
 
 func (s *Store) save(ctx context.Context, t Training) error {
