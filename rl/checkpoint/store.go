@@ -127,6 +127,7 @@ func (s *Store) lock() (*durable.Lock, error) {
 	if err := durable.MkdirAll(s.Dir); err != nil {
 		return nil, err
 	}
+	// Without a log: a run's writer warns once where there are no locks, not with each save.
 	return durable.TryLock(filepath.Join(s.Dir, lockName), nil)
 }
 
