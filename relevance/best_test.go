@@ -1,6 +1,7 @@
 package relevance
 
 import (
+	"bytes"
 	"io"
 	"testing"
 
@@ -144,4 +145,18 @@ func TestWritingOn(t *testing.T) {
 	wrong := write(text[:len(text)-len("0}</step>")] + "7}</step>")
 	s = (&policyScorer{labels: p.src.Labels}).score(rollout.Group{*wrong}, nil, ScoreOptions{Steps: true})
 	require.Equal(t, StepScore{Name: "label", Answer: "7", Problem: "invalid answer"}, s.Steps[2])
+}
+
+// The console says what the report does of a test set with few queries.
+func TestTablesOfFewQueries(t *testing.T) {
+	few := &report.Scores{Examples: 7, Queries: make([]report.QueryScore, 2)}
+	enough := &report.Scores{Examples: 70, Queries: make([]report.QueryScore, 10)}
+	stages := []*report.Stage{
+		{Name: "words", Tests: map[string]*report.Scores{"TEST": enough, "LONGTAIL": few}},
+		{Name: "warmup", Tests: map[string]*report.Scores{"TEST": enough, "LONGTAIL": few}},
+	}
+	var out bytes.Buffer
+	PrintTable(&out, stages)
+	require.Contains(t, out.String(), "[95% bootstrap intervals by query]\nLONGTAIL has only 7 rows of 2 queries: too few to tell anything.\n")
+	require.NotContains(t, out.String(), "TEST has only")
 }

@@ -304,24 +304,33 @@ func (p *pipeline) printScores(r *report.Stage) {
 	fmt.Fprintf(p.w, "%d tokens in %s\n", r.Tokens, time.Duration(r.Seconds*float64(time.Second)).Round(100*time.Millisecond))
 }
 
-// PrintTable prints a line per test set and stage, with 95% intervals.
+// PrintTable prints a line per test set and stage, with 95% intervals, and says which
+// test sets have too few queries.
 func PrintTable(out io.Writer, stages []*report.Stage) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "stage\ttest set\taccuracy\tmacro-F1\tQWK\tnDCG@10\tsteps\tright, wrong step\ttok/s")
+	var notes []string
 	for _, set := range report.TestSets(stages) {
+		few := ""
 		for _, s := range stages {
 			t := s.Tests[set]
 			if t == nil {
 				continue
 			}
+			few = report.TooFew(set, t.Examples, len(t.Queries))
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.0f\n", s.Name, set,
 				t.Cell("accuracy", &t.Accuracy), t.Cell("macro_f1", &t.MacroF1), t.Cell("qwk", t.QWK), t.Cell("ndcg", t.NDCG),
 				t.Cell("mean_step_accuracy", t.MeanStepAccuracy), t.Cell("right_answer_wrong_step", t.RightAnswerWrongStep),
 				t.TokensPerSecond)
 		}
+		if few != "" {
+			notes = append(notes, few)
+		}
 	}
 	w.Flush()
-	fmt.Fprintln(out, "[95% bootstrap intervals by query]")
+	for _, note := range append([]string{"[95% bootstrap intervals by query]"}, notes...) {
+		fmt.Fprintln(out, note)
+	}
 }
 
 // checkSmoke is the smoke run's sanity check.

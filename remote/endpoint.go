@@ -68,7 +68,8 @@ type Key struct {
 	// Env names an environment variable.
 	Env string `json:"env"`
 	// File names a file with nothing but the key. White space around it does not
-	// count.
+	// count. The file is read again when the server refuses the key (status 401), so
+	// that a run outlives a key that is replaced.
 	File string `json:"file"`
 }
 

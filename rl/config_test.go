@@ -190,7 +190,7 @@ func TestInvalidSettingsAreRefusedBeforeAnythingIsSampled(t *testing.T) {
 	c.LR = rl.ScheduleFunc(func(int64) float64 { return nan })
 	tr, err := rl.NewTrainer(c)
 	require.NoError(t, err)
-	require.ErrorContains(t, tr.Run(t.Context()), "rl: optimiser step 0: rl: OptimOptions.LR is NaN")
+	require.ErrorContains(t, tr.Run(t.Context()), "rl: optimiser step 1: rl: OptimOptions.LR is NaN")
 }
 
 type needing struct {

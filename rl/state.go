@@ -86,7 +86,7 @@ func (t *Trainer) Restore(ctx context.Context, saved []byte) error {
 	if err := t.c.Policy.Load(ctx, s.Policy); err != nil {
 		return fmt.Errorf("rl: loading the policy: %w", err)
 	}
-	t.step, t.opt, t.last, t.midway, t.saved = s.Step, s.Opt, nil, false, true
+	t.step, t.opt, t.last, t.midway, t.saved = s.Step, s.Opt, nil, false, s.Step
 	if t.c.AdaptiveKL != nil {
 		t.c.AdaptiveKL.Beta = *s.Beta
 	}

@@ -23,7 +23,7 @@ type Trainer struct {
 	opt    int64 // optimiser steps done
 	midway bool  // a training step has begun and not ended
 	last   map[string]float64
-	saved  bool               // Config.Checkpoint was called after the last step, or there was none
+	saved  int64              // the training steps of the last checkpoint, or of Restore
 	warned map[string]float64 // of a metric, the share last warned about
 	ruined bool               // warnRuined has warned
 	whole  bool               // most completions have been whole
@@ -44,7 +44,7 @@ func NewTrainer(c Config) (*Trainer, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	t := &Trainer{c: c, log: c.Logger, saved: true, warned: map[string]float64{}}
+	t := &Trainer{c: c, log: c.Logger, warned: map[string]float64{}}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -86,7 +86,8 @@ func (t *Trainer) Metrics() map[string]float64 { return t.last }
 // warning, unless it has too few problems for a single collection, which is an
 // error. Config.Checkpoint is called after the last step, whatever its number. A
 // step that ctx interrupts is lost, and so is a checkpoint: the run goes on from the
-// one before. To end a run on a signal with a checkpoint, call Step yourself.
+// one before, as the error says. To end a run on a signal with a checkpoint, call Step
+// yourself.
 func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Stop()
 	for t.c.Steps == 0 || t.step < t.c.Steps {
@@ -98,23 +99,36 @@ func (t *Trainer) Run(ctx context.Context) error {
 			if t.c.Steps > 0 {
 				t.log.Warn("the source ended before the last training step", "steps", t.step, "of", t.c.Steps)
 			}
-			return t.checkpoint(ctx)
+			return t.stopped(ctx, t.checkpoint(ctx))
 		case err != nil:
-			return err
+			return t.stopped(ctx, err)
 		}
 	}
-	return t.checkpoint(ctx)
+	return t.stopped(ctx, t.checkpoint(ctx))
+}
+
+// stopped adds to the error of a run that ctx has ended how far it came and where it
+// will go on.
+func (t *Trainer) stopped(ctx context.Context, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+		return err
+	}
+	goesOn := ""
+	if t.c.Checkpoint != nil {
+		goesOn = fmt.Sprintf("; resumed, the run goes on after step %d", t.saved)
+	}
+	return fmt.Errorf("rl: stopped after training step %d%s: %w", t.step, goesOn, err)
 }
 
 // checkpoint calls Config.Checkpoint, unless it was called after the last step.
 func (t *Trainer) checkpoint(ctx context.Context) error {
-	if t.saved || t.c.Checkpoint == nil {
+	if t.saved == t.step || t.c.Checkpoint == nil {
 		return nil
 	}
 	if err := t.c.Checkpoint(ctx, t); err != nil {
 		return fmt.Errorf("rl: checkpoint after training step %d: %w", t.step, err)
 	}
-	t.saved = true
+	t.saved = t.step
 	return nil
 }
 
@@ -386,7 +400,7 @@ func (t *Trainer) update(ctx context.Context, r *Rollouts) (UpdateInfo, error) {
 				err = t.adaptEntropy(info.Metrics)
 			}
 			if err != nil {
-				return UpdateInfo{}, fmt.Errorf("rl: optimiser step %d: %w", t.opt, err)
+				return UpdateInfo{}, fmt.Errorf("rl: optimiser step %d: %w", t.opt+1, err)
 			}
 			t.opt++
 			if epoch == 0 && i == 0 && len(t.c.Reject) == 0 { // else measured before them
@@ -576,7 +590,7 @@ func (t *Trainer) fill(ctx context.Context, b *Batch, problems []Problem) error 
 
 // finish does what comes after a training step: evaluation, metrics, checkpoint.
 func (t *Trainer) finish(ctx context.Context, m map[string]float64) error {
-	t.last, t.saved = m, false
+	t.last = m
 	if n := t.c.EvalEvery; n > 0 && t.step%n == 0 {
 		if err := t.publish(ctx); err != nil {
 			return err

@@ -237,6 +237,46 @@ func TestFailedSamplesLeaveTheRestToTrainOn(t *testing.T) {
 	require.ErrorContains(t, err, "all 32 samples of training step 1 failed")
 }
 
+// A run that is stopped says how far it came, and from where it will go on: what came
+// after the last checkpoint is done again.
+func TestRunSaysWhereItStopped(t *testing.T) {
+	var saved []byte
+	stopping := func(at int64) (rl.Config, context.Context) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c, _ := setup()
+		c.CheckpointEvery = 4
+		c.Checkpoint = func(ctx context.Context, tr *rl.Trainer) (err error) {
+			saved, err = tr.Save(ctx, "state")
+			return err
+		}
+		c.OnRollouts = func(step int64, _ *rl.Rollouts) error {
+			if step == at {
+				cancel()
+			}
+			return ctx.Err()
+		}
+		return c, ctx
+	}
+	run := func(c rl.Config, ctx context.Context, from []byte) error {
+		tr, err := rl.NewTrainer(c)
+		require.NoError(t, err)
+		if from != nil {
+			require.NoError(t, tr.Restore(t.Context(), from))
+		}
+		err = tr.Run(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		return err
+	}
+	c, ctx := stopping(3)
+	require.EqualError(t, run(c, ctx, nil), "rl: stopped after training step 2; resumed, the run goes on after step 0: rl: OnRollouts of training step 3: context canceled")
+	c, ctx = stopping(6)
+	require.EqualError(t, run(c, ctx, nil), "rl: stopped after training step 5; resumed, the run goes on after step 4: rl: OnRollouts of training step 6: context canceled")
+	require.EqualError(t, run(c, ctx, saved), "rl: stopped after training step 4; resumed, the run goes on after step 4: context canceled")
+	c, ctx = stopping(6)
+	c.Checkpoint, c.CheckpointEvery = nil, 0
+	require.EqualError(t, run(c, ctx, nil), "rl: stopped after training step 5: rl: OnRollouts of training step 6: context canceled")
+}
+
 // A state saved after an interrupted step would skip that step's problems.
 func TestSaveRefusesAfterAnInterruptedStep(t *testing.T) {
 	c, p := setup()

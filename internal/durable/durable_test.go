@@ -108,7 +108,7 @@ func TestNewFilesAreExclusive(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrExist)
 	_, err = durable.Append(link)
 	require.ErrorContains(t, err, link+": a symbolic link, want a regular file")
-	_, err = durable.TryLock(link)
+	_, err = durable.TryLock(link, nil)
 	require.ErrorContains(t, err, "want a regular file")
 	require.NoError(t, durable.ReplaceFile(link, []byte("new"))) // the link itself
 	got, err := os.ReadFile(other)
@@ -203,9 +203,9 @@ func TestLock(t *testing.T) {
 	_, held, err := durable.LockHolder(path)
 	require.NoError(t, err)
 	require.False(t, held)
-	l, err := durable.TryLock(path)
+	l, err := durable.TryLock(path, nil)
 	require.NoError(t, err)
-	_, err = durable.TryLock(path)
+	_, err = durable.TryLock(path, nil)
 	var locked *durable.LockedError
 	require.ErrorAs(t, err, &locked)
 	require.Equal(t, os.Getpid(), locked.Holder.PID)
@@ -218,7 +218,7 @@ func TestLock(t *testing.T) {
 	_, held, err = durable.LockHolder(path)
 	require.NoError(t, err)
 	require.False(t, held)
-	l, err = durable.TryLock(path)
+	l, err = durable.TryLock(path, nil)
 	require.NoError(t, err)
 	require.NoError(t, l.Release())
 }

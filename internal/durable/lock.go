@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -48,9 +49,10 @@ const patience = 100 * time.Millisecond
 
 // TryLock locks a file, or returns a *[LockedError] if it is locked. It creates the file
 // if it does not exist and writes the holder into it. The system releases the lock when
-// the process ends, however it ends; the file stays. On systems without such locks
-// TryLock only writes the file.
-func TryLock(path string) (*Lock, error) {
+// the process ends, however it ends; the file stays. Where the system or the file system
+// has no such locks, as Lustre and NFS may be mounted, TryLock only writes the file and
+// warns log, if that is not nil.
+func TryLock(path string, log *slog.Logger) (*Lock, error) {
 	f, err := openLock(path, os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
 		if f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666); errors.Is(err, fs.ErrExist) {
@@ -67,6 +69,12 @@ func TryLock(path string) (*Lock, error) {
 	}
 	if errors.Is(err, errHeld) {
 		err = &LockedError{path, holder(path)}
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		if log != nil {
+			log.Warn("the file system has no locks: see to it that no other process writes here", "path", path, "error", err)
+		}
+		err = nil
 	}
 	if err == nil {
 		err = sign(f)
@@ -115,7 +123,7 @@ func holder(path string) (h Holder) {
 func (l *Lock) Release() error { return l.f.Close() }
 
 // LockHolder reports whether a file is locked, and by whom. A file that does not exist is
-// not locked.
+// not locked, and none is where there are no locks.
 func LockHolder(path string) (h Holder, held bool, err error) {
 	f, err := openLock(filepath.Clean(path), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -128,6 +136,8 @@ func LockHolder(path string) (h Holder, held bool, err error) {
 	switch err := lock(f, false); {
 	case errors.Is(err, errHeld):
 		return holder(path), true, nil
+	case errors.Is(err, errors.ErrUnsupported):
+		return Holder{}, false, nil
 	default:
 		return Holder{}, false, err
 	}

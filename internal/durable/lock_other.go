@@ -2,7 +2,10 @@
 
 package durable
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
-// lock does nothing: there are no locks here that end with their process.
-func lock(*os.File, bool) error { return nil }
+// lock is an error: there are no locks here that end with their process.
+func lock(*os.File, bool) error { return errors.ErrUnsupported }

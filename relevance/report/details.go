@@ -9,6 +9,15 @@ import (
 // fewQueries is how many queries a test set needs before its numbers say much.
 const fewQueries = 10
 
+// TooFew says of a test set with so many rows and queries that nothing can be told from
+// its numbers; "" if there are enough queries, or nobody knows how many there are.
+func TooFew(set string, rows, queries int) string {
+	if queries == 0 || queries >= fewQueries {
+		return ""
+	}
+	return fmt.Sprintf("%s has only %s of %s: too few to tell anything.", set, count(rows, "row"), count(queries, "query"))
+}
+
 // headline says the main result in sentences.
 func headline(r *Run) (out []string) {
 	best := stageNamed(r, r.Best)
@@ -24,8 +33,8 @@ func headline(r *Run) (out []string) {
 			continue
 		}
 		queries := queriesOf(r, set)
-		if queries > 0 && queries < fewQueries {
-			out = append(out, fmt.Sprintf("%s has only %s of %s: too few to tell anything.", set, count(s.Examples, "row"), count(queries, "query")))
+		if few := TooFew(set, s.Examples, queries); few != "" {
+			out = append(out, few)
 			continue
 		}
 		text := fmt.Sprintf("On %s (%s", set, count(s.Examples, "row"))
@@ -85,7 +94,7 @@ func BetterBaselines(r *Run) string {
 	var out []string
 	for _, set := range TestSets(r.Stages) {
 		b, s := bestBaseline(r, set), best.Tests[set]
-		if n := queriesOf(r, set); b == nil || s == nil || n > 0 && n < fewQueries || b.Tests[set].Accuracy <= s.Accuracy {
+		if b == nil || s == nil || TooFew(set, s.Examples, queriesOf(r, set)) != "" || b.Tests[set].Accuracy <= s.Accuracy {
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s on %s (%.3f against %.3f)", stageLabel(b.Name), set, b.Tests[set].Accuracy, s.Accuracy))

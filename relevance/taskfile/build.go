@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/template"
 	"text/template/parse"
+	"unicode/utf8"
 
 	"github.com/stepwise-rl/stepwise/prompt"
 	"github.com/stepwise-rl/stepwise/relevance/criteria"
@@ -56,6 +57,40 @@ func (f *File) conditions() map[string]string {
 	return all
 }
 
+// named is a name in an expression or a template, and where it stands there: line and
+// column count from 1.
+type named struct {
+	name         string
+	line, column int
+}
+
+// behind makes a name that stands behind a part of its text.
+func behind(before, name string) named {
+	line := before[strings.LastIndexByte(before, '\n')+1:]
+	return named{name, 1 + strings.Count(before, "\n"), 1 + utf8.RuneCountInString(line)}
+}
+
+// mention is a name in the text of a setting.
+type mention struct {
+	path string
+	named
+}
+
+// mentions lists the columns or the fields that expressions and the template name.
+func (f *File) mentions(of string) (all []mention) {
+	add := func(path string, names map[string][]named) {
+		for _, n := range names[of] {
+			all = append(all, mention{path, n})
+		}
+	}
+	conditions := f.conditions()
+	for _, path := range sortedKeys(conditions) {
+		add(path, expressionNames(conditions[path]))
+	}
+	add(inputPath, templateNames(f.Prompt.Input))
+	return all
+}
+
 // keep lists the columns that the task needs, besides those given.
 func (f *File) keep(given []string) []string {
 	out := slices.Clone(given)
@@ -69,11 +104,9 @@ func (f *File) keep(given []string) []string {
 	for _, s := range f.Steps {
 		add(s.Rule.Truth, s.Rule.Reason)
 	}
-	all := f.conditions()
-	for _, path := range sortedKeys(all) {
-		add(columnsOf(all[path])...)
+	for _, m := range f.mentions("columns") {
+		add(m.name)
 	}
-	add(templateColumns(f.Prompt.Input)...)
 	add(f.Split.Column)
 	return out
 }
@@ -216,6 +249,9 @@ func view(e *rows.Example) View {
 	return View{e.Query, e.Document.Title, e.Document.Body, e.Document.Fields, e.Facts, e}
 }
 
+// inputPath is the setting of the template.
+const inputPath = "prompt.input"
+
 var templateError = regexp.MustCompile(`(?s)^template: input:(\d+)(?::(\d+))?: (.*)$`)
 
 // parseInput parses the template and tries it on an empty pair.
@@ -231,23 +267,95 @@ func (b *builder) parseInput() error {
 		return b.templateError(err, "")
 	}
 	b.template = t
-	return nil
+	return b.checkFacts()
+}
+
+// checkFacts makes sure that the facts that the template names are the file's. Without
+// criteria, a generator may have some of its own.
+func (b *builder) checkFacts() error {
+	if b.f.Data.Generated != "" && len(b.f.Criteria) == 0 {
+		return nil
+	}
+	var facts []string
+	for i := range b.f.Criteria {
+		if c := &b.f.Criteria[i]; c.Fact {
+			facts = append(facts, c.name())
+		}
+	}
+	var errs []error
+	for _, n := range templateNames(b.f.Prompt.Input)["facts"] {
+		if !slices.Contains(facts, n.name) {
+			errs = append(errs, b.f.within(inputPath, n.line, n.column, "no criterion that is a fact is called %q; the file's are: %s", n.name, strings.Join(facts, ", ")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkFields makes sure that each field that expressions and the template name is one
+// that a document has, or that the columns of the data declare.
+func (b *builder) checkFields(documents []rows.Document) error {
+	mentions := b.f.mentions("fields")
+	if len(mentions) == 0 {
+		return nil
+	}
+	d := &b.f.Data
+	tables := []*rows.Table{&d.Pairs, d.Documents, d.Validation}
+	for i := range d.Tests {
+		tables = append(tables, &d.Tests[i].Pairs)
+	}
+	known := make(map[string]bool)
+	for _, t := range tables {
+		if t == nil {
+			continue
+		}
+		for _, f := range t.Columns.Fields {
+			if !strings.Contains(f.Column, "*") {
+				known[f.Name] = true
+			}
+		}
+	}
+	for _, d := range documents {
+		for _, f := range d.Fields {
+			known[f.Name] = true
+		}
+	}
+	const listed = 10
+	names := sortedKeys(known)
+	if len(names) > listed {
+		names = append(names[:listed], "...")
+	}
+	var errs []error
+	for _, m := range mentions {
+		if known[m.name] {
+			continue
+		}
+		there := "; the fields are " + strings.Join(names, ", ")
+		if len(names) == 0 {
+			there = " or any other; fields, under the columns of the data, makes fields of columns"
+		}
+		errs = append(errs, b.f.within(m.path, m.line, m.column, "no document has the field %q%s", m.name, there))
+	}
+	return errors.Join(errs...)
 }
 
 // templateError is the error of a template; on, if not empty, says on which pair.
 func (b *builder) templateError(err error, on string) error {
 	m := templateError.FindStringSubmatch(err.Error())
 	if m == nil {
-		return b.f.at("prompt.input", "%s%v", on, err)
+		return b.f.at(inputPath, "%s%v", on, err)
 	}
 	line, _ := strconv.Atoi(m[1])
 	column, _ := strconv.Atoi(m[2])
-	return b.f.within("prompt.input", line, column+1, "%s%s", on, m[3])
+	return b.f.within(inputPath, line, column+1, "%s%s", on, m[3])
 }
 
-// templateColumns returns the columns that a template names. One with errors has none;
-// parseInput says what is wrong with it.
-func templateColumns(text string) (names []string) {
+// collections are what the methods of [View] look up by name.
+var collections = map[string]string{"Column": "columns", "Field": "fields", "Fact": "facts"}
+
+// templateNames returns what of columns, fields and facts a template names. One with
+// errors names nothing; parseInput says what is wrong with it.
+func templateNames(text string) map[string][]named {
+	names := make(map[string][]named)
 	t, err := template.New("input").Parse(text)
 	if err != nil {
 		return nil
@@ -288,10 +396,13 @@ func templateColumns(text string) (names []string) {
 			for _, inner := range n.Args {
 				look(inner)
 			}
-			if len(n.Args) == 2 && strings.HasSuffix(n.Args[0].String(), ".Column") {
-				if name, ok := n.Args[1].(*parse.StringNode); ok {
-					names = append(names, name.Text)
-				}
+			if len(n.Args) != 2 {
+				break
+			}
+			name, isText := n.Args[1].(*parse.StringNode)
+			method := n.Args[0].String()
+			if of := collections[method[strings.LastIndexByte(method, '.')+1:]]; isText && of != "" {
+				names[of] = append(names[of], behind(text[:name.Position()], name.Text))
 			}
 		}
 	}
@@ -300,8 +411,7 @@ func templateColumns(text string) (names []string) {
 			look(t.Root)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return names
 }
 
 // input writes a pair as the model reads it. A pair from elsewhere on which the

@@ -386,11 +386,8 @@ func (b *builder) placed(err error) error {
 				return value == column.Column && file != nil && b.path(file.Value) == column.File
 			case strings.HasSuffix(path, ".rule.truth"), strings.HasSuffix(path, ".rule.reason"), path == "split.column":
 				return value == column.Column
-			case path == "prompt.input":
-				return slices.Contains(templateColumns(value), column.Column)
 			}
-			return strings.HasSuffix(path, ".expr") && slices.Contains(columnsOf(value), column.Column) ||
-				strings.HasSuffix(path, ".when") && slices.Contains(columnsOf(value), column.Column)
+			return false
 		}
 	case errors.As(err, &file):
 		names = func(path, value string) bool { return strings.HasSuffix(path, ".file") && b.path(value) == file.Path }
@@ -400,6 +397,16 @@ func (b *builder) placed(err error) error {
 	for _, path := range sortedKeys(b.f.where) {
 		if n := b.f.where[path]; n.Kind == yaml.ScalarNode && names(path, n.Value) {
 			at := b.f.at(path, "%v", err).(*Error)
+			at.cause = err
+			return at
+		}
+	}
+	if column == nil {
+		return err
+	}
+	for _, m := range b.f.mentions("columns") {
+		if m.name == column.Column {
+			at := b.f.within(m.path, m.line, m.column, "%v", err).(*Error)
 			at.cause = err
 			return at
 		}

@@ -39,25 +39,26 @@ type expression struct {
 
 // usage collects what an expression uses.
 type usage struct {
-	columns, answers []string // by name
-	others           int      // uses of answers otherwise than by name
-	answer           bool
-	deepest          int
+	named   map[string][]named // of columns, fields and answers
+	others  int                // uses of answers otherwise than by name
+	answer  bool
+	deepest int
 }
 
-// columnsOf returns the columns of the data that an expression names. An expression
-// with errors has none; compile says what is wrong with it.
-func columnsOf(text string) []string {
+// expressionNames returns what of columns, fields and answers an expression names. One
+// with errors names nothing; compile says what is wrong with it.
+func expressionNames(text string) map[string][]named {
 	program, err := expr.Compile(text, expr.AllowUndefinedVariables())
 	if err != nil {
 		return nil
 	}
-	return use(program.Node()).columns
+	return use(program.Node(), text).named
 }
 
-// use walks through an expression.
-func use(n ast.Node) *usage {
-	u := &usage{}
+// use walks through an expression, whose text is given.
+func use(n ast.Node, text string) *usage {
+	u := &usage{named: make(map[string][]named)}
+	source := []rune(text)
 	u.deepest = nesting(n)
 	ast.Find(n, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -75,10 +76,10 @@ func use(n ast.Node) *usage {
 			if of.Value == "answers" {
 				u.others--
 			}
-			for collection, names := range map[string]*[]string{"columns": &u.columns, "answers": &u.answers} {
-				if of.Value == collection && !slices.Contains(*names, name.Value) {
-					*names = append(*names, name.Value)
-				}
+			switch of.Value {
+			case "columns", "fields", "answers":
+				before := source[:min(name.Location().From, len(source))]
+				u.named[of.Value] = append(u.named[of.Value], behind(string(before), name.Value))
 			}
 		}
 		return false
@@ -188,11 +189,14 @@ func (f *File) compile(path, source string, s scope, text bool) (*expression, er
 	case err != nil:
 		return nil, f.at(path, "%s", strings.TrimSpace(err.Error()))
 	}
-	u := use(program.Node())
+	u := use(program.Node(), source)
 	if u.deepest > maxNested {
 		return nil, f.at(path, "loops stand in each other %d deep, want at most %d", u.deepest, maxNested)
 	}
-	e := &expression{program: program, answers: u.answers}
+	e := &expression{program: program}
+	for _, n := range u.named["answers"] {
+		e.answers = append(e.answers, n.name)
+	}
 	if u.others > 0 {
 		e.answers = s.earlier
 	}

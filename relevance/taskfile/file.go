@@ -321,10 +321,10 @@ func (f *File) Unlabelled(pairs, dir string) *rows.Data {
 	if format, _ := d.Pairs.Kind(); format != rows.FormatCSV && format != rows.FormatTSV {
 		d.Pairs.Header = nil
 	}
-	keep := append(slices.Clone(d.Pairs.Columns.Keep), templateColumns(f.Prompt.Input)...) // the prompt depends on them
-	for _, s := range f.Steps {
-		for _, c := range s.Criteria {
-			keep = append(keep, columnsOf(c.When)...)
+	keep := slices.Clone(d.Pairs.Columns.Keep)
+	for _, m := range f.mentions("columns") {
+		if m.path == inputPath || strings.HasSuffix(m.path, ".when") { // the prompt depends on it
+			keep = append(keep, m.name)
 		}
 	}
 	slices.Sort(keep)
@@ -389,8 +389,12 @@ func (f *File) validateStep(i int, known, names map[string]bool, add addError) {
 		add(join(path, "answers"), "the last step's answers are the labels, want none here")
 	}
 	for j, c := range s.Criteria {
+		at := fmt.Sprintf("%s.criteria[%d]", path, j)
 		if c.Name == "" || c.Text == "" {
-			add(fmt.Sprintf("%s.criteria[%d]", path, j), "has no name or no text, want both")
+			add(at, "has no name or no text, want both")
+		}
+		if last && c.When != "" && f.Prompt.Compact && f.Prompt.System == "" {
+			add(at+".when", "has no effect, for a compact prompt without a system text opens with all criteria of the last step: leave the condition out, or set prompt.system or prompt.compact: false")
 		}
 	}
 }

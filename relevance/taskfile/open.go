@@ -262,12 +262,19 @@ func (b *builder) finish(name string, p split.Parts, tests []rows.TestSet) error
 		}
 	}
 	b.collect(b.documents)
+	known := b.documents
 	b.documents = nil
-	var known []rows.Document
-	if len(b.task.Criteria) > 0 {
+	if b.task.Collection != nil { // of weak pairs, too, whose documents are a part of all
+		known = nil
 		for _, d := range b.task.Collection.Documents() {
 			known = append(known, d.Document)
 		}
+	}
+	if err := b.checkFields(known); err != nil {
+		return err
+	}
+	if len(b.task.Criteria) == 0 {
+		known = nil
 	}
 	b.noteOrder()
 	b.noteLacks()

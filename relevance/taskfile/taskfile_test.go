@@ -181,7 +181,7 @@ func TestErrorsOfExpressions(t *testing.T) {
 		`now() == now()`:                   `task.yaml:11:11: steps[1].rule.expr: unknown name now`,
 		`'any(words(query), any(words(title), # == "a"))'`:                   ``,
 		`'any(words(query), any(words(title), any(words(body), # == "a")))'`: `task.yaml:11:11: steps[1].rule.expr: loops stand in each other 3 deep, want at most 2`,
-		`columns.nothing == "a"`:                                             `task.yaml:11:11: steps[1].rule.expr: pairs.csv:2: field "nothing": is missing; the columns are query, title, label, topic, why`,
+		`columns.nothing == "a"`:                                             `task.yaml:11:19: steps[1].rule.expr: pairs.csv:2: field "nothing": is missing; the columns are query, title, label, topic, why`,
 		`words(query)[1] == "x"`:                                             ``,
 		`words(query)[9] == "x"`:                                             `task.yaml:11:11: steps[1].rule.expr: on pairs.csv:`,
 		`1..2000000 == []`:                                                   `task.yaml:11:11: steps[1].rule.expr: on pairs.csv:`,
@@ -436,7 +436,81 @@ func TestColumnsOfATemplate(t *testing.T) {
 	}
 	assert.Equal(t, []string{"topic", "why"}, got.File.Unlabelled("new.csv", "").Pairs.Columns.Keep)
 	_, err = open(t, strings.Replace(text, "topic", "tpoic", 1), Options{})
-	assert.ErrorContains(t, err, `task.yaml:6:17: prompt.input: pairs.csv:2: field "tpoic": is missing`)
+	assert.ErrorContains(t, err, `task.yaml:6:55: prompt.input: pairs.csv:2: field "tpoic": is missing`)
+}
+
+// The error of a column that no row has points at its name, in texts of many lines, too.
+func TestColumnsOfLongTexts(t *testing.T) {
+	_, err := open(t, with("", "prompt:\n  input: |\n    问 {{.Query}}\n\n    问 {{.Column \"why\"}} {{.Column \"topik\"}}\n"), Options{})
+	assert.ErrorContains(t, err, `task.yaml:10:35: prompt.input: pairs.csv:2: field "topik": is missing`)
+	_, err = open(t, with("[{name: label}]", "\n- name: label\n  rule:\n    expr: |\n      query == title or\n        columns[\"topik\"] == title\n"), Options{})
+	assert.ErrorContains(t, err, `task.yaml:10:17: steps[0].rule.expr: pairs.csv:2: field "topik": is missing`)
+	f := &File{Version: 1, Name: "x", Labels: []rows.Label{{Name: "0"}, {Name: "1"}}, Steps: []Step{{Name: "label"}}}
+	f.Data.Pairs.File = filepath.Join(t.TempDir(), "pairs.csv")
+	require.NoError(t, os.WriteFile(f.Data.Pairs.File, []byte(pairs), 0o600))
+	f.Prompt.Input = "{{.Query}}\n{{.Column \"topik\"}}"
+	_, err = f.Open(Options{})
+	assert.ErrorContains(t, err, `taskfile: prompt.input: line 2, column 11: `)
+	assert.ErrorAs(t, err, new(*rows.RowError))
+}
+
+// A field that no document has is an error, unless the columns of the data declare it,
+// and so is a fact of no criterion.
+func TestFieldsOfNoDocument(t *testing.T) {
+	const (
+		data   = "query,title,label,maker,size\na,t,0,Acme,\nb,t,1,,\nc,t,1,,\nd,t,1,,\ne,t,1,,\n"
+		mapped = "pairs.csv, columns: {fields: {brand: maker, size: size}}"
+		input  = "prompt:\n  input: |\n    {{.Query}}\n    {{.Field \"brand\"}} {{.Field \"size\"}}\n"
+	)
+	task := func(columns, more string) string {
+		return strings.Replace(minimal, "pairs.csv", columns, 1) + more
+	}
+	when := func(condition string) string {
+		return strings.Replace(task(mapped, ""), "{name: label}", "{name: label, criteria: [{name: a, text: b, when: '"+condition+"'}]}", 1)
+	}
+	for text, want := range map[string]string{
+		task(mapped, input): "",
+		task(mapped, strings.Replace(input, "brand", "brnad", 1)):                   `task.yaml:9:14: prompt.input: no document has the field "brnad"; the fields are brand, size`,
+		task(mapped, strings.NewReplacer("brand", "b", "size", "s").Replace(input)): "task.yaml:9:14: prompt.input: no document has the field \"b\"; the fields are brand, size\ntask.yaml:9:29: prompt.input: no document has the field \"s\"; the fields are brand, size",
+		task(`pairs.csv, columns: {fields: {"*": "*"}}`, input):                     "task.yaml:9:14: prompt.input: no document has the field \"brand\"; the fields are maker\ntask.yaml:9:33: prompt.input: no document has the field \"size\"; the fields are maker",
+		task("pairs.csv", input):                               "no document has the field \"brand\" or any other; fields, under the columns of the data, makes fields of columns",
+		when(`fields.brand == "Acme" || fields["size"] != ""`): "",
+		when(`fields.brand == "Acme" || fields["siez"] != ""`): `task.yaml:5:93: steps[0].criteria[0].when: no document has the field "siez"; the fields are brand, size`,
+		when(`fields.brnad == "Acme"`):                         `task.yaml:5:67: steps[0].criteria[0].when: no document has the field "brnad"; the fields are brand, size`,
+		task("pairs.csv", "prompt: {input: '{{.Query}} {{.Fact \"words\"}}'}\ncriteria: [{kind: coverage, fact: true}, {name: words, kind: n-grams}]\n"): `task.yaml:6:37: prompt.input: no criterion that is a fact is called "words"; the file's are: coverage`,
+	} {
+		_, err := open(t, text, Options{}, "pairs.csv", data)
+		switch {
+		case want == "":
+			assert.NoError(t, err, text)
+		case strings.HasPrefix(want, "task"):
+			assert.EqualError(t, err, want, text)
+		default:
+			assert.ErrorContains(t, err, want, text)
+		}
+	}
+
+	// Not every document need be one of a pair.
+	const more = `data:
+  pairs: {file: pairs.csv}
+  documents: {file: d.jsonl, columns: {document: doc}}
+criteria: [{kind: coverage}]
+prompt: {input: '{{.Query}} {{.Field "rare"}}'}
+`
+	_, err := open(t, strings.Replace(minimal, "data: {pairs: {file: pairs.csv}}\n", more, 1), Options{},
+		"pairs.csv", "query,document_id,label\na,1,0\nb,1,1\nc,1,1\nd,1,1\ne,1,1\n", "d.jsonl", `{"id":1,"doc":{"title":"t"}}`+"\n"+`{"id":2,"doc":{"title":"u","rare":"x"}}`+"\n")
+	assert.NoError(t, err)
+}
+
+// A condition on a criterion that a compact prompt writes for every pair is refused.
+func TestConditionsOfACompactPrompt(t *testing.T) {
+	text := strings.Replace(minimal, "{name: label}", `{name: label, criteria: [{name: a, text: Cheap., when: 'title == "Mug"'}]}`, 1)
+	_, err := open(t, text, Options{})
+	require.NoError(t, err)
+	_, err = open(t, text+"prompt: {compact: true}\n", Options{})
+	assert.EqualError(t, err, "task.yaml:5:64: steps[0].criteria[0].when: has no effect, for a compact prompt without a system text opens with all criteria of the last step: leave the condition out, or set prompt.system or prompt.compact: false")
+	_, err = open(t, text+"prompt: {compact: true, system: Judge.}\n", Options{})
+	require.NoError(t, err)
 }
 
 // A truth that the step does not allow and a fold that is no number make a row malformed,
@@ -550,7 +624,11 @@ func FuzzExpression(f *testing.F) {
 	file := &File{}
 	e := rows.Example{Query: "red tent", Document: rows.Document{Title: "Red tents", Fields: []rows.Field{{Name: "brand", Value: "a"}}}, Found: []rows.Found{{Name: "c", Score: 1}}}
 	f.Fuzz(func(t *testing.T, text string) {
-		x, err := file.compile("p", text, scope{criteria: []string{"c"}, columns: columnsOf(text), earlier: []string{"a"}, answer: true}, true)
+		var columns []string
+		for _, n := range expressionNames(text)["columns"] {
+			columns = append(columns, n.name)
+		}
+		x, err := file.compile("p", text, scope{criteria: []string{"c"}, columns: columns, earlier: []string{"a"}, answer: true}, true)
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "taskfile: p: ") {
 				t.Fatal(err)
@@ -585,7 +663,7 @@ func TestColumnsOfNoRow(t *testing.T) {
 		task("fields: {brand: nope}", ""):                                  `task.yaml:5:56: data.pairs.columns.fields.brand: ` + have,
 		task("", "- name: a\n  rule: {truth: nope}\n"):                     `task.yaml:8:17: steps[0].rule.truth: ` + have,
 		task("", "- name: a\n  rule: {truth: topic, reason: nope}\n"):      `task.yaml:8:32: steps[0].rule.reason: ` + have,
-		task("", "- name: a\n  rule: {expr: columns.nope}\n"):              `task.yaml:8:16: steps[0].rule.expr: ` + have,
+		task("", "- name: a\n  rule: {expr: columns.nope}\n"):              `task.yaml:8:24: steps[0].rule.expr: ` + have,
 		task("query: nope, title: title", "") + "split: {validation: 0}\n": `task.yaml:5:47: data.pairs.columns.query: pairs.jsonl:1: field "nope": is missing, want a text that is not empty; the columns are query, title, label, topic`,
 		task("fields: {brand: [topic, nope]}", ""):                         `task.yaml:5:64: data.pairs.columns.fields.brand[1]: ` + have,
 		task("label: nope", ""):                                            `task.yaml:5:47: data.pairs.columns.label: pairs.jsonl:1: field "nope": is missing, want one of 0, 1; the columns are query, title, label, topic`,

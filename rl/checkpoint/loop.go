@@ -28,6 +28,7 @@ type Loop struct {
 	Total int
 
 	done    int
+	saved   int // done, when Run saved last, or of Restore
 	metrics map[string]float64
 	unsaved bool // steps were taken since Run saved last
 	midway  bool // a step, or Restore, has begun and not ended
@@ -40,8 +41,8 @@ var _ Training = (*Loop)(nil)
 // Run takes the training steps that are left, until ctx is done. It calls save after every
 // so many steps (0: never), and after the last one; a save that failed is tried again by
 // the next Run. It does not save when it is interrupted, so the steps since the last save,
-// up to every of them, are taken again then; with 0 all of them are. After a step or
-// a Restore that failed, Run is an error until a Restore succeeds.
+// up to every of them, are taken again then, as the error says; with 0 all of them are.
+// After a step or a Restore that failed, Run is an error until a Restore succeeds.
 func (l *Loop) Run(ctx context.Context, every int, save func(context.Context, Training) error) error {
 	if l.midway {
 		return errMidway
@@ -49,23 +50,32 @@ func (l *Loop) Run(ctx context.Context, every int, save func(context.Context, Tr
 	for {
 		if l.unsaved && (l.done >= l.Total || every > 0 && l.done%every == 0) {
 			if err := save(ctx, l); err != nil {
-				return err
+				return l.stopped(ctx, err)
 			}
-			l.unsaved = false
+			l.saved, l.unsaved = l.done, false
 		}
 		if l.done >= l.Total {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
-			return err
+			return l.stopped(ctx, err)
 		}
 		l.midway = true
 		m, err := l.Step(ctx, l.done)
 		if err != nil {
-			return err
+			return l.stopped(ctx, err)
 		}
 		l.done, l.metrics, l.unsaved, l.midway = l.done+1, m, true, false
 	}
+}
+
+// stopped adds to the error of a Run that ctx has ended how far it came and where it will
+// go on.
+func (l *Loop) stopped(ctx context.Context, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("checkpoint: stopped after step %d of %d; resumed, the loop goes on after step %d: %w", l.done, l.Total, l.saved, err)
 }
 
 // Steps is the number of training steps done.
@@ -110,6 +120,6 @@ func (l *Loop) Restore(ctx context.Context, saved []byte) error {
 	if err := l.Weights.Load(ctx, s.Policy); err != nil {
 		return fmt.Errorf("loading the weights: %w", err)
 	}
-	l.done, l.metrics, l.unsaved, l.midway = *s.Done, nil, false, false
+	l.done, l.saved, l.metrics, l.unsaved, l.midway = *s.Done, *s.Done, nil, false, false
 	return nil
 }

@@ -139,6 +139,28 @@ func TestLoopStates(t *testing.T) {
 	require.Zero(t, loop.Steps())
 }
 
+// A loop that is stopped says how far it came, and from where it will go on.
+func TestLoopSaysWhereItStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := newTable(t.TempDir())
+	loop := &checkpoint.Loop{Weights: p, Total: 6, Step: func(_ context.Context, i int) (map[string]float64, error) {
+		if i == 5 {
+			cancel()
+		}
+		return nil, ctx.Err()
+	}}
+	var saved []byte
+	err := loop.Run(ctx, 2, func(ctx context.Context, c checkpoint.Training) (err error) {
+		saved, err = c.Save(ctx, "x")
+		return err
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.EqualError(t, err, "checkpoint: stopped after step 5 of 6; resumed, the loop goes on after step 4: context canceled")
+	loop = &checkpoint.Loop{Weights: p, Total: 6}
+	require.NoError(t, loop.Restore(t.Context(), saved))
+	require.EqualError(t, loop.Run(ctx, 2, nil), "checkpoint: stopped after step 4 of 6; resumed, the loop goes on after step 4: context canceled")
+}
+
 // A save that failed, the last one too, is made up for by the next Run.
 func TestLoopSavesAgain(t *testing.T) {
 	step := func(context.Context, int) (map[string]float64, error) { return nil, nil }

@@ -289,17 +289,25 @@ const stateFormat = 2
 
 // state is the JSON of State.
 type state struct {
-	Format int      `json:"format"`
-	Fresh  int      `json:"fresh"`
-	Tables []Counts `json:"tables"`
+	Format int `json:"format"`
+	// Options are those that the tables depend on; states of earlier programs have none.
+	Options string   `json:"options,omitempty"`
+	Fresh   int      `json:"fresh"`
+	Tables  []Counts `json:"tables"`
+}
+
+// counting says how training steps are counted and kept.
+func (o Options) counting() string {
+	return fmt.Sprintf("Window %d, History %d and PassAt %v", o.Window, o.History, o.PassAt)
 }
 
 // State returns the monitor's memory as JSON. Keep it with the trainer's.
 func (m *Monitor) State() ([]byte, error) {
-	return json.Marshal(state{stateFormat, m.fresh, append([]Counts{}, m.tables...)})
+	return json.Marshal(state{stateFormat, m.o.counting(), m.fresh, append([]Counts{}, m.tables...)})
 }
 
-// Restore goes back to a State of a monitor with the same options. An error
+// Restore goes back to a State of a monitor with the same Estimator, Window, History and
+// PassAt; the last three are compared. The limits of the alarms may be others. An error
 // leaves the monitor as it was.
 func (m *Monitor) Restore(saved []byte) error {
 	var s state
@@ -309,6 +317,8 @@ func (m *Monitor) Restore(saved []byte) error {
 	switch {
 	case s.Format != stateFormat:
 		return fmt.Errorf("monitor: state: format is %d, want %d", s.Format, stateFormat)
+	case s.Options != "" && s.Options != m.o.counting():
+		return fmt.Errorf("monitor: state: its Options have %s, this monitor's %s; want the same, or a monitor that begins anew", s.Options, m.o.counting())
 	case s.Fresh < 0 || s.Fresh >= m.o.Window:
 		return fmt.Errorf("monitor: state: %d training steps since the last test, but the window is %d", s.Fresh, m.o.Window)
 	case len(s.Tables) > m.o.History+m.o.Window || len(s.Tables) < s.Fresh:

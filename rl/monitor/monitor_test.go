@@ -212,6 +212,29 @@ func TestRestoreRefusesForeignState(t *testing.T) {
 	}
 }
 
+// What was counted with other options is no memory of this monitor, though its size fits;
+// the limits of the alarms may be others, and earlier programs did not say.
+func TestRestoreComparesOptions(t *testing.T) {
+	w := usual(4)
+	m := watch(t, monitor.Options{Estimator: rloo})
+	m.Observe(1, w.rollouts())
+	saved, err := m.State()
+	require.NoError(t, err)
+	for _, c := range []struct {
+		o    monitor.Options
+		want string
+	}{
+		{monitor.Options{Window: 25}, "monitor: state: its Options have Window 20, History 60 and PassAt 1, this monitor's Window 25, History 75 and PassAt 1; want the same, or a monitor that begins anew"},
+		{monitor.Options{History: 40}, "this monitor's Window 20, History 40 and PassAt 1"},
+		{monitor.Options{PassAt: .5}, "this monitor's Window 20, History 60 and PassAt 0.5"},
+	} {
+		c.o.Estimator = rloo
+		require.ErrorContains(t, watch(t, c.o).Restore(saved), c.want)
+	}
+	require.NoError(t, watch(t, monitor.Options{Estimator: rloo, Window: 20, History: 60, PassAt: 1, Level: .1, MinRise: .1, MaxMasked: .1, MaxDead: .1}).Restore(saved))
+	require.NoError(t, watch(t, monitor.Options{Estimator: rloo}).Restore([]byte(`{"format":2,"fresh":1,"tables":[{}]}`)))
+}
+
 func FuzzRestore(f *testing.F) {
 	m, w := watch(f, monitor.Options{Estimator: rloo, Window: 2, Level: .25}), usual(4)
 	for step := range int64(5) {

@@ -70,7 +70,7 @@ func Repair(ctx context.Context, dir string) (faults []Fault, err error) {
 	if _, err := readManifest(dir); err != nil {
 		return nil, err
 	}
-	lock, err := takeLock(dir)
+	lock, err := takeLock(dir, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,8 @@
 //
 // The writer holds a lock, which the system releases when its process ends. A second
 // writer gets [ErrInUse], and the error names the process that holds the lock. Readers
-// need no lock.
+// need no lock. On a file system without locks, as Lustre and NFS may be mounted, nobody
+// is kept out, and Config.Logger is told.
 //
 // # Other recorders
 //

@@ -44,7 +44,8 @@ type Config struct {
 	// Remove is that of checkpoint.Store: it deletes the policy's part of a
 	// checkpoint that is not kept, if its reference is not a path.
 	Remove func(ctx context.Context, ref string) error
-	// Logger is told what was cut off, skipped or lost; nil = no log.
+	// Logger is told what was cut off, skipped or lost, and that the folder cannot be
+	// locked; nil = no log.
 	Logger *slog.Logger
 }
 

@@ -52,7 +52,7 @@ func open(c Config, resume bool) (w *Writer, err error) {
 	if err := durable.MkdirAll(c.Dir); err != nil {
 		return nil, fmt.Errorf("run: %w", err)
 	}
-	lock, err := takeLock(c.Dir)
+	lock, err := takeLock(c.Dir, c.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -84,9 +84,9 @@ func open(c Config, resume bool) (w *Writer, err error) {
 	return w, w.begin(now)
 }
 
-// takeLock keeps other writers out of a folder.
-func takeLock(dir string) (*durable.Lock, error) {
-	lock, err := durable.TryLock(filepath.Join(dir, lockName))
+// takeLock keeps other writers out of a folder, or warns log that it cannot.
+func takeLock(dir string, log *slog.Logger) (*durable.Lock, error) {
+	lock, err := durable.TryLock(filepath.Join(dir, lockName), log)
 	if _, ok := errors.AsType[*durable.LockedError](err); ok {
 		return nil, fmt.Errorf("run: %s: %w: %w", dir, ErrInUse, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,9 +58,12 @@ type Client struct {
 	options Options
 	base    *url.URL
 	http    *http.Client
-	// secret returns the key. It is a function so that printing a Client by
-	// accident does not print the key.
-	secret func() string
+	// keys returns the keys that were read, the newest first. It is a function so that
+	// printing a Client by accident does not print them.
+	keys func() []string
+	// renew reads the key once more if it is in a file, and reports whether there is
+	// another one than a key that was refused.
+	renew func(refused string) bool
 
 	requests, attempts, failed, inFlight, busy atomic.Int64
 }
@@ -75,11 +79,11 @@ func New(e remote.Endpoint, o Options) (*Client, error) {
 		return nil, errors.New("remote: Endpoint.URL is no URL")
 	}
 	base.Path = strings.TrimRight(base.Path, "/")
-	key, err := readKey(e.Key)
+	keys, renew, err := openKey(e.Key)
 	if err != nil {
 		return nil, err
 	}
-	if key != "" && o.KeyHeader == "" {
+	if keys()[0] != "" && o.KeyHeader == "" {
 		panic("transport: Options.KeyHeader is empty, but there is a key")
 	}
 	var roots *x509.CertPool // nil = the system's
@@ -95,7 +99,7 @@ func New(e remote.Endpoint, o Options) (*Client, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = defaultMaxBody
 	}
-	c := &Client{options: o, base: base, secret: func() string { return key }}
+	c := &Client{options: o, base: base, keys: keys, renew: renew}
 	c.http = &http.Client{
 		// HTTP/1.1: one slow body holds up one connection, not all requests.
 		Transport: &keyed{client: c, next: &http.Transport{
@@ -111,6 +115,33 @@ func New(e remote.Endpoint, o Options) (*Client, error) {
 		CheckRedirect: checkRedirect,
 	}
 	return c, nil
+}
+
+// openKey returns the functions of a Client.
+func openKey(k remote.Key) (keys func() []string, renew func(refused string) bool, err error) {
+	first, err := readKey(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := []string{first}
+	var mu sync.Mutex
+	keys = func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return all
+	}
+	renew = func(refused string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if k.File != "" && all[0] == refused {
+			// While the file is being replaced, the key that there was stays.
+			if key, err := readKey(k); err == nil && key != refused {
+				all = append([]string{key}, all...)
+			}
+		}
+		return all[0] != refused
+	}
+	return keys, renew, nil
 }
 
 func readKey(k remote.Key) (string, error) {
@@ -151,7 +182,7 @@ type keyed struct {
 
 func (k *keyed) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := k.client
-	if key := c.secret(); key != "" && r.URL.Scheme == c.base.Scheme && r.URL.Host == c.base.Host {
+	if key := c.keys()[0]; key != "" && r.URL.Scheme == c.base.Scheme && r.URL.Host == c.base.Host {
 		r = r.Clone(r.Context())
 		r.Header.Set(c.options.KeyHeader, c.options.KeyPrefix+key)
 	}
@@ -178,7 +209,7 @@ func (c *Client) String() string { return remote.Redact(c.base) }
 
 // Hide returns a text from the server with the key in it replaced: some servers quote
 // the key that they got. Errors of Do are treated so already.
-func (c *Client) Hide(text string) string { return hide(text, c.secret()) }
+func (c *Client) Hide(text string) string { return hide(text, c.keys()) }
 
 // Stats counts what a client did since it was made.
 type Stats struct {
@@ -234,6 +265,9 @@ func PostJSON(path string, v any) (Request, error) {
 // makes it the last. Body gives an error after MaxBody bytes, and may be left unread;
 // Do closes it. Nil reads nothing.
 //
+// After status 401 the file of the key is read again, and if there is a new one in it,
+// the request is sent once more, whatever Options.Retry says: the server has not taken it.
+//
 // The error is a *StatusError or a *CallError of the last attempt. If ctx ended
 // first, it wraps ctx.Err() too.
 func (c *Client) Do(ctx context.Context, r Request, read func(*http.Response) error) error {
@@ -257,8 +291,13 @@ func (c *Client) Do(ctx context.Context, r Request, read func(*http.Response) er
 	attempt := 0
 	_, err = backoff.Retry(ctx, func() (struct{}, error) {
 		attempt++
+		key := c.keys()[0]
 		last = c.try(ctx, r, target, read)
 		status, _ := errors.AsType[*StatusError](last)
+		if status != nil && status.Status == http.StatusUnauthorized && c.renew(key) {
+			last = c.try(ctx, r, target, read)
+			status, _ = errors.AsType[*StatusError](last)
+		}
 		wait.after = 0
 		if status != nil {
 			wait.after = status.RetryAfter
@@ -328,7 +367,7 @@ func (c *Client) try(ctx context.Context, r Request, target *url.URL, read func(
 		default:
 			err = fmt.Errorf("no answer within %v: %w", r.Timeout, err)
 		}
-		return &CallError{Method: r.Method, URL: remote.Redact(target), Err: err, secret: c.secret}
+		return &CallError{Method: r.Method, URL: remote.Redact(target), Err: err, keys: c.keys}
 	}
 	request, err := http.NewRequestWithContext(ctx, r.Method, target.String(), bytes.NewReader(r.Body))
 	if err != nil {
@@ -348,7 +387,7 @@ func (c *Client) try(ctx context.Context, r Request, target *url.URL, read func(
 		text, _ := io.ReadAll(io.LimitReader(response.Body, maxHead)) // what there is of it
 		return &StatusError{
 			Method: r.Method, URL: remote.Redact(target), Status: response.StatusCode,
-			Body:       Clean(hide(string(text), c.secret()), maxExcerpt),
+			Body:       Clean(hide(string(text), c.keys()), maxExcerpt),
 			RetryAfter: retryAfter(response.Header.Get("Retry-After"), time.Now()),
 		}
 	}

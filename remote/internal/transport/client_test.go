@@ -415,6 +415,60 @@ func TestKeys(t *testing.T) {
 	require.ErrorContains(t, err, "no key in the environment variable STEPWISE_NO_SUCH_VARIABLE")
 }
 
+// A key that is replaced in its file is taken up when the server refuses the old one, also
+// by many requests at once; an old one that a server quotes stays hidden.
+func TestRotatedKey(t *testing.T) {
+	const second, third = "sk-second-0123456789", "sk-third-0123456789"
+	var valid atomic.Value
+	valid.Store(canary)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.Header.Get("Authorization") != "Bearer "+valid.Load().(string) {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, "refused ", r.Header.Get("Authorization"), ", once ", canary)
+			return
+		}
+		_, _ = w.Write(body)
+	}))
+	t.Cleanup(server.Close)
+	file := filepath.Join(t.TempDir(), "key")
+	write := func(text string) { require.NoError(t, os.WriteFile(file, []byte(text), 0o600)) }
+	write(canary + "\n")
+	c, err := New(remote.Endpoint{URL: server.URL, Key: remote.Key{File: file}}, bearer)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	do := func() error {
+		var echo []byte
+		err := c.Do(t.Context(), Request{Method: http.MethodPost, Path: "/", Body: []byte("text"), Once: true}, Bytes(&echo))
+		if err == nil && string(echo) != "text" {
+			err = fmt.Errorf("the body came as %q", echo)
+		}
+		return err
+	}
+	require.NoError(t, do())
+	valid.Store(second)
+	require.ErrorContains(t, do(), "401", "the file has the old key")
+	write("")
+	require.ErrorContains(t, do(), "401", "it is being replaced")
+	require.EqualValues(t, 3, c.Stats().Attempts)
+	write(second)
+	require.NoError(t, do())
+	require.EqualValues(t, 5, c.Stats().Attempts)
+
+	valid.Store(third)
+	err = do()
+	require.ErrorContains(t, err, "refused Bearer [key], once [key]")
+	require.NotContains(t, fmt.Sprintf("%+v %#v", c, c), "sk-")
+	write(third)
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- do() }()
+	}
+	for range 8 {
+		require.NoError(t, <-errs)
+	}
+}
+
 // 64 requests at once use 64 connections, and the next 64 the same ones.
 func TestPool(t *testing.T) {
 	const many = 64

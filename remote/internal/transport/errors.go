@@ -45,12 +45,12 @@ func (e *StatusError) Error() string {
 type CallError struct {
 	Method, URL string // redacted
 	Err         error
-	secret      func() string
+	keys        func() []string
 }
 
 // Error has the text of Err cleaned: it can quote what a server sent.
 func (e *CallError) Error() string {
-	return fmt.Sprintf("remote: %s %s: %s", e.Method, e.URL, Clean(hide(e.Err.Error(), e.secret()), 2*maxExcerpt))
+	return fmt.Sprintf("remote: %s %s: %s", e.Method, e.URL, Clean(hide(e.Err.Error(), e.keys()), 2*maxExcerpt))
 }
 
 func (e *CallError) Unwrap() error { return e.Err }
@@ -93,12 +93,14 @@ func retryAfter(text string, now time.Time) time.Duration {
 	return 0
 }
 
-// hide replaces the key in a text: some servers quote the key that they refuse.
-func hide(text, key string) string {
-	if key == "" {
-		return text
+// hide replaces keys in a text: some servers quote the key that they refuse.
+func hide(text string, keys []string) string {
+	for _, key := range keys {
+		if key != "" {
+			text = strings.ReplaceAll(text, key, "[key]")
+		}
 	}
-	return strings.ReplaceAll(text, key, "[key]")
+	return text
 }
 
 // Clean makes text from outside fit for an error or a log: one line of printable
