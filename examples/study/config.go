@@ -68,6 +68,10 @@ type setting struct {
 	FlipVerdicts float64 `json:"flip_verdicts"`
 	FlipOutcomes float64 `json:"flip_outcomes"`
 	WrongRule    float64 `json:"wrong_rule"`
+	// WrongLabels is the share of the queries of reinforcement learning whose label is
+	// wrong, in all their answers; only the notes have labels. It was added later, and
+	// must not change the digests of older rows.
+	WrongLabels float64 `json:"wrong_labels,omitempty"`
 
 	Dim    int `json:"dim"`
 	Layers int `json:"layers"`
@@ -92,7 +96,7 @@ type setting struct {
 
 // beforeRL is what the warm-up depends on.
 func (s setting) beforeRL() setting {
-	s.FlipVerdicts, s.FlipOutcomes, s.WrongRule = 0, 0, 0
+	s.FlipVerdicts, s.FlipOutcomes, s.WrongRule, s.WrongLabels = 0, 0, 0, 0
 	s.Updates, s.Prompts, s.Group, s.Pool, s.MaxTokens, s.Validation, s.Test = 0, 0, 0, 0, 0, 0, 0
 	return s
 }
@@ -184,6 +188,8 @@ func (s *study) checkPart(p *part) error {
 		return fmt.Errorf("it has no rates, and grid %q is no part that has", p.Grid)
 	case x.Task != "notes" && x.Task != "arithmetic":
 		return fmt.Errorf("task is %q, want notes or arithmetic", x.Task)
+	case x.WrongLabels > 0 && x.Task != "notes":
+		return errors.New("wrong_labels is for the notes alone: sums have no labels")
 	case min(x.Dim, x.Layers, x.Heads, x.FF, x.MaxSeq, x.Warmup, x.WarmupBatch, x.Updates, x.Prompts, x.Group-1, x.MaxTokens, x.Validation, x.Test, x.Steps-1) < 1:
 		return fmt.Errorf("a size is too small: %+v", x)
 	}

@@ -33,6 +33,8 @@ type world[E any] struct {
 	example func(i int) E
 	teach   func(e E, rng *rand.Rand) []prompt.Written
 	tests   map[string][]E
+	// mislabel gives an example a wrong label; nil if the task has none.
+	mislabel func(e E, rng *rand.Rand) E
 	// kind is what a rule that is wrong about some kinds of examples tells them by.
 	kind func(E) string
 }
@@ -64,6 +66,12 @@ func queries(s setting) world[rows.Example] {
 	w := world[rows.Example]{
 		Definition: src.Definition(), example: src.Train, tests: map[string][]rows.Example{}, kind: noteKind,
 		teach: func(e rows.Example, rng *rand.Rand) []prompt.Written { return e.Teach(rng) },
+		mislabel: func(e rows.Example, rng *rand.Rand) rows.Example {
+			others := slices.DeleteFunc(slices.Clone(src.Labels), func(l string) bool { return l == e.Label() })
+			e.Truth = slices.Clone(e.Truth)
+			e.Truth[len(e.Truth)-1] = others[rng.IntN(len(others))]
+			return e
+		},
 	}
 	for _, t := range src.Tests {
 		w.tests[t.Name] = t.Examples
@@ -124,7 +132,7 @@ func open[E any](w world[E], s setting, seed int) *lab {
 		if s.Pool > 0 {
 			i %= s.Pool
 		}
-		return noisy.Bind(w.example(firstRL + i))
+		return noisy.Bind(w.labelled(firstRL+i, s.WrongLabels))
 	}
 	for i := range s.Validation {
 		e := w.example(first + perSeed - 1 - i)
@@ -137,6 +145,16 @@ func open[E any](w world[E], s setting, seed int) *lab {
 		}
 	}
 	return l
+}
+
+// labelled is an example for reinforcement learning, whose label is wrong with the
+// probability that is given.
+func (w *world[E]) labelled(i int, wrong float64) E {
+	e, rng := w.example(i), rand.New(rand.NewPCG(dataSeed+1, uint64(i)))
+	if rng.Float64() < wrong {
+		e = w.mislabel(e, rng)
+	}
+	return e
 }
 
 // spoil makes the rules of training as bad as the setting says. A label that is wrong is

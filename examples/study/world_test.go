@@ -9,6 +9,7 @@ import (
 
 	"github.com/stepwise-rl/stepwise/examples/internal/arithmetic"
 	"github.com/stepwise-rl/stepwise/examples/internal/notes"
+	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/reward"
 )
 
@@ -70,4 +71,42 @@ func TestFlippedOutcomesReachTheFinalStep(t *testing.T) {
 		}
 	}
 	require.InDelta(t, .25, float64(flipped)/n, .065) // three standard deviations
+}
+
+// A wrong label is another label of the task, and goes for the outcome and the rule of the
+// final step; the inner steps are judged as before.
+func TestWrongLabels(t *testing.T) {
+	w := queries(setting{Task: "notes", Glance: .75, Test: 1})
+	template := w.Template()
+	score := func(rule reward.Rule[rows.Example], e rows.Example, text string, step int) float64 {
+		trace := template.Parser().Parse(text, nil)
+		s, err := rule.Score(context.Background(), e, &trace, step)
+		require.NoError(t, err)
+		return s.Value
+	}
+	const n = 1000
+	said := map[string]int{}
+	wrong := 0
+	for i := range n {
+		e, was, clean := w.labelled(i, .2), w.example(i), w.labelled(i, 0)
+		require.Equal(t, was.Label(), clean.Label())
+		if e.Label() == was.Label() {
+			continue
+		}
+		wrong++
+		said[e.Label()]++
+		written := w.teach(was, rand.New(rand.NewPCG(1, uint64(i))))
+		final := len(written) - 1
+		for label, want := range map[string]float64{e.Label(): 1, was.Label(): 0} {
+			written[final].Answer = label
+			text := must(template.Write(written))
+			require.Equal(t, want, score(w.Outcomes[0].Rule, e, text, reward.WholeCompletion))
+			require.Equal(t, want, score(w.Steps[final].Rule, e, text, final))
+			for k := range final {
+				require.Equal(t, score(w.Steps[k].Rule, was, text, k), score(w.Steps[k].Rule, e, text, k))
+			}
+		}
+	}
+	require.InDelta(t, .2, float64(wrong)/n, .04) // three standard deviations
+	require.Len(t, said, 5)
 }
