@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,7 @@ import (
 
 // docsImports are the packages that the documentation's Go uses, below the module's path.
 var docsImports = []string{
-	"lm/local", "lm/model", "lm/tokenizer", "relevance", "relevance/rows", "relevance/split", "relevance/taskfile",
+	"lm/local", "lm/model", "lm/tensor", "lm/tokenizer", "relevance", "relevance/rows", "relevance/split", "relevance/taskfile",
 	"rl", "rl/advantage", "rl/objective", "rollout", "sam", "sam/explain",
 }
 
@@ -38,12 +39,66 @@ func newMyPolicy() (p ownPolicy) { return }
 func myProblems() (all []rl.Problem) { return }
 `
 
+// The commands in the documentation and in scripts name packages that there are, and the
+// documentation names tests that there are. docs/log.md says what was.
+func TestCommandsInDocumentation(t *testing.T) {
+	root := os.DirFS("../..")
+	command := regexp.MustCompile(`go"?,? "?(?:test|run|build)\b[^\n]*? "?\./([a-z][\w/-]*)`)
+	named := regexp.MustCompile("`(Test[A-Z]\\w+)`")
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	tests, want := map[string]bool{}, map[string]string{}
+	n := 0
+	require.NoError(t, fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == ".git" || d.Name() == "venv" || d.Name() == "runs"):
+			return fs.SkipDir
+		case d.IsDir() || path == "docs/log.md":
+			return nil
+		}
+		test, doc := strings.HasSuffix(path, "_test.go"), strings.HasSuffix(path, ".md")
+		if !test && !doc && !strings.HasSuffix(path, ".py") && !strings.HasPrefix(path, ".ci/") {
+			return nil
+		}
+		text, err := fs.ReadFile(root, path)
+		if err != nil {
+			return err
+		}
+		if test {
+			for _, m := range declared.FindAllStringSubmatch(string(text), -1) {
+				tests[m[1]] = true
+			}
+			return nil
+		}
+		for _, m := range command.FindAllStringSubmatch(string(text), -1) {
+			n++
+			if _, err := fs.Stat(root, strings.TrimSuffix(m[1], "/")); err != nil {
+				t.Errorf("%s: %q: there is no %s", path, m[0], m[1])
+			}
+		}
+		if doc {
+			for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+				want[m[1]] = path
+			}
+		}
+		return nil
+	}))
+	for name, path := range want {
+		if !tests[name] {
+			t.Errorf("%s: there is no %s", path, name)
+		}
+	}
+	require.Greater(t, n, 50)
+	require.Greater(t, len(want), 30)
+}
+
 // The Go in the documentation is what the packages take today: names, fields, arguments. A
 // "…" stands for something left out.
 func TestGoInDocumentation(t *testing.T) {
 	const module = "github.com/stepwise-rl/stepwise/"
 	list := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}
-	imports := `import ("context"; "fmt"; "os"` + "\n"
+	imports := `import ("context"; "errors"; "fmt"; "os"` + "\n"
 	for _, p := range docsImports {
 		list, imports = append(list, module+p), imports+fmt.Sprintf("%q\n", module+p)
 	}
