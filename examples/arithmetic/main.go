@@ -44,8 +44,8 @@ type config struct {
 // train learns and prints how right answers and steps are before and after.
 func train(ctx context.Context, w io.Writer, c config) error {
 	credit, ok := credits[c.credit]
-	if !ok || c.steps < 2 {
-		return fmt.Errorf("credit is %q and steps %d, want outcome or mask, and at least 2 steps", c.credit, c.steps)
+	if !ok || c.steps < 2 || c.warmup < 1 || c.updates < 1 {
+		return fmt.Errorf("credit is %q, steps %d, warmup %d and updates %d, want outcome or mask, at least 2 steps, and at least 1 of each of the others", c.credit, c.steps, c.warmup, c.updates)
 	}
 	const end = "<|end|>"
 	d := arithmetic.Definition(c.steps)
@@ -129,6 +129,9 @@ func main() {
 	flag.StringVar(&c.credit, "credit", "mask", "step credit: outcome or mask")
 	flag.Uint64Var(&c.seed, "seed", 1, "seed of everything random")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := train(ctx, os.Stdout, c); err != nil {

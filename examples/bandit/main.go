@@ -25,6 +25,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
+	"math"
 	"os"
 	"text/tabwriter"
 
@@ -54,18 +56,25 @@ var credits = []struct {
 }
 
 func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bandit: ")
 	group := flag.Int("group", 4, "completions in a group")
 	updates := flag.Int("updates", 60, "training updates, of one group per prompt each")
 	seeds := flag.Int("seeds", 32, "training runs per credit")
 	rate := flag.Float64("lr", .5, "learning rate")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	if err := run(os.Stdout, *group, training{*updates, *seeds, *rate}); err != nil {
-		fmt.Fprintln(os.Stderr, "bandit:", err)
-		os.Exit(1)
+		log.Fatal(err)
 	}
 }
 
 func run(out io.Writer, group int, tr training) error {
+	if group < 2 || tr.updates < 0 || tr.seeds < 1 || !(tr.rate > 0 && tr.rate <= math.MaxFloat64) {
+		return fmt.Errorf("%d completions in a group, %d updates, %d seeds, learning rate %v: want 2 completions or more, which are compared, no negative number of updates, a seed or more, and a finite rate above 0", group, tr.updates, tr.seeds, tr.rate)
+	}
 	for _, setting := range []struct {
 		luck   float64
 		fooled bool

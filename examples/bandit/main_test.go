@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"io"
+	"math"
 	"strings"
 	"testing"
 
@@ -45,4 +48,12 @@ func TestRun(t *testing.T) {
 	require.NoError(t, run(&b, 2, tr))
 	require.Equal(t, a.String(), b.String(), "the same seeds give the same table")
 	require.Equal(t, 6*len(credits), strings.Count(a.String(), "%\n"))
+}
+
+// Numbers that would print NaN, or 0% for trainings that never were, are refused.
+func TestRunRefuses(t *testing.T) {
+	for _, tr := range []training{{-1, 1, .5}, {2, 0, .5}, {2, 1, 0}, {2, 1, math.NaN()}, {2, 1, math.Inf(1)}} {
+		require.ErrorContains(t, run(io.Discard, 2, tr), fmt.Sprintf("%d updates, %d seeds, learning rate %v: want", tr.updates, tr.seeds, tr.rate))
+	}
+	require.ErrorContains(t, run(io.Discard, 1, training{2, 1, .5}), "1 completions in a group")
 }

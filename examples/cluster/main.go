@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -45,6 +46,8 @@ type parcel struct {
 	Decision string `json:"decision"`
 }
 
+var decisions = []string{"nothing", "voucher", "money"}
+
 // truth is the right answer of each step.
 func (p parcel) truth() []string {
 	return []string{map[bool]string{true: "yes", false: "no"}[p.Days <= 20], p.Decision}
@@ -58,7 +61,7 @@ func definition() task.Definition[parcel] {
 		System: "Decide what becomes of a parcel that is sent back.",
 		Steps: []task.Step[parcel]{
 			{Name: "in time", Instruction: "Was it kept for up to 20 days?", Answers: []string{"yes", "no"}, Rule: truth(0)},
-			{Name: "decision", Instruction: "Late: nothing. Opened: voucher. Else: money.", Answers: []string{"nothing", "voucher", "money"}, Rule: truth(1)},
+			{Name: "decision", Instruction: "Late: nothing. Opened: voucher. Else: money.", Answers: decisions, Rule: truth(1)},
 		},
 		Input:     func(p parcel) string { return p.Note },
 		Outcomes:  []task.Outcome[parcel]{{Name: "decision", Rule: truth(1)}},
@@ -164,12 +167,17 @@ func learn(ctx context.Context, w io.Writer, c config, parcels []parcel, dir str
 			return err
 		}
 		_, m, err := rl.EvaluateProblems(ctx, p.engine, bind(greedy, test), c.Seed)
+		if err != nil {
+			return err
+		}
 		fmt.Fprintf(w, "%s: decision %.2f  in time %.2f  right with a wrong step %.2f\n", when,
 			m["reward/decision"], m["step/in time/correct"], m["right_answer_wrong_step"])
-		return err
+		return nil
 	}
-	if err := evaluate("before"); err != nil {
-		return err
+	if !found {
+		if err := evaluate("before"); err != nil {
+			return err
+		}
 	}
 	if err := trainer.Run(ctx); err != nil {
 		return err
@@ -191,7 +199,11 @@ func readParcels(path string) (all []parcel, err error) {
 	}
 	for lines := json.NewDecoder(strings.NewReader(string(text))); lines.More(); {
 		var p parcel
-		if err := lines.Decode(&p); err != nil {
+		err := lines.Decode(&p)
+		if err == nil && !slices.Contains(decisions, p.Decision) {
+			err = fmt.Errorf("the decision is %q, want one of %q", p.Decision, decisions)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: parcel %d: %w", path, len(all)+1, err)
 		}
 		all = append(all, p)
@@ -214,6 +226,9 @@ func main() {
 	resume := flag.Bool("resume", false, "go on with the run in the folder, if there is one")
 	tiny := flag.String("tiny", "", "write a small model to try it with into this folder, and end")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	parcels, err := readParcels(*data)

@@ -83,6 +83,14 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 	}
 }
 
+// What is wrong with a parcel is said with its number.
+func TestReadParcels(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.jsonl")
+	require.NoError(t, os.WriteFile(path, []byte(`{"decision": "money"} {"note": "lamp", "verdict": "money"}`), 0o666))
+	_, err := readParcels(path)
+	require.EqualError(t, err, path+`: parcel 2: the decision is "", want one of ["nothing" "voucher" "money"]`)
+}
+
 // learnt runs a configuration and returns what it writes.
 func learnt(t *testing.T, c config, dir string) string {
 	t.Helper()

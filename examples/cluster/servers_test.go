@@ -271,6 +271,7 @@ func TestResumeElsewhere(t *testing.T) {
 		var out strings.Builder
 		require.NoError(t, learn(t.Context(), &out, c, parcels[:8], dir, true, slog.New(slog.DiscardHandler)))
 		require.Contains(t, out.String(), fmt.Sprintf("after %d training steps", i+1))
+		require.Equal(t, i == 0, strings.HasPrefix(out.String(), "before: "), "a run that goes on is not at its beginning")
 	}
 	checkMismatch(t, dir)
 	text, err := os.ReadFile(filepath.Join(dir, "run.json"))

@@ -40,6 +40,9 @@ func main() {
 	out := flag.String("out", "", "run folder (default: a temporary one)")
 	addr := flag.String("addr", "", "go on serving the student at this address until Ctrl-C")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Stdout, *quick, *out, *addr); err != nil {

@@ -30,7 +30,9 @@ func main() {
 	var problems []rl.Problem
 	for lines := json.NewDecoder(must(os.Open(data))); lines.More(); {
 		var row struct{ Prompt, Answer string }
-		must(0, lines.Decode(&row))
+		if must(0, lines.Decode(&row)); row.Prompt == "" || row.Answer == "" {
+			log.Fatalf("%s: row %d has no prompt or no answer", data, len(problems)+1)
+		}
 		ids := must(chat.EncodeMessages(ctx, template, tok, []chat.Message{{Role: "user", Content: row.Prompt}}, chat.Options{Generate: true}))
 		request := rollout.Request{ID: row.Prompt, Prompt: ids, N: 8, Params: rollout.Params{Temperature: 1, MaxTokens: 32}}
 		problems = append(problems, rl.NewProblem(request, func(_ context.Context, c *rollout.Completion) (float64, error) {

@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -28,15 +29,19 @@ import (
 const nodes, examples, dimensions, rounds, stepSize = 16, 30, 6, 3000, 0.02
 
 func main() {
+	log.SetFlags(0)
+	log.SetPrefix("mirror: ")
 	file := flag.String("svg", "mirror.svg", "file to write the plot to")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	curves, err := run(context.Background(), os.Stdout)
 	if err == nil {
 		err = os.WriteFile(*file, plot(curves), 0o666)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "mirror:", err)
-		os.Exit(1)
+		log.Fatal(err)
 	}
 }
 

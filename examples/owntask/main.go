@@ -9,7 +9,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"flag"
@@ -88,16 +87,26 @@ func definition() task.Definition[parcel] {
 }
 
 // readParcels reads JSON lines; errors name the line.
-func readParcels(path string) (all []parcel) {
-	lines := bufio.NewScanner(must(os.Open(path)))
-	for n := 1; lines.Scan(); n++ {
-		p := parcel{ID: fmt.Sprintf("%s:%d", path, n)}
-		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
-			log.Fatalf("%s: %v", p.ID, err)
+func readParcels(path string) (all []parcel, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(text)) {
+		at := fmt.Sprintf("%s:%d", path, len(all)+1)
+		p := parcel{ID: at}
+		if err := json.Unmarshal([]byte(line), &p); err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+		if !slices.Contains(decisions, p.Decision) { // a column of another name, too
+			return nil, fmt.Errorf("%s: the decision is %q, want one of %q", at, p.Decision, decisions)
 		}
 		all = append(all, p)
 	}
-	return must(all, lines.Err())
+	if len(all) < 22 {
+		return nil, fmt.Errorf("%s has %d parcels, want 22 or more: three quarters are to fill a collection of 16", path, len(all))
+	}
+	return all, nil
 }
 
 // demonstration is how we would decide, in the form that the task asks for.
@@ -110,7 +119,7 @@ func demonstration(t *prompt.Template[parcel], p parcel) string {
 // learn trains a model in a run's folder, or goes on there, and writes how good it is.
 func learn(ctx context.Context, w io.Writer, data, dir string, begin func(run.Config) (*run.Writer, error), steps int64) error {
 	const seed, lr, end, length = 1, 2e-3, "<|end|>", 40
-	parcels := readParcels(data)
+	parcels := must(readParcels(data))
 	train, test := parcels[:len(parcels)*3/4], parcels[len(parcels)*3/4:]
 
 	d := definition()
@@ -197,6 +206,9 @@ func main() {
 	resume := flag.Bool("resume", false, "go on with the run in the folder")
 	steps := flag.Int64("steps", 200, "training steps")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	begin := run.Start
 	if *resume {
 		begin = run.Resume

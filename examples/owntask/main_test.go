@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -8,6 +11,33 @@ import (
 
 	"github.com/stepwise-rl/stepwise/rl/run"
 )
+
+// What is wrong with the data is said with its line, before anything is trained.
+func TestReadParcels(t *testing.T) {
+	text, err := os.ReadFile("parcels.jsonl")
+	require.NoError(t, err)
+	lines := strings.SplitAfterN(string(text), "\n", 51)[:50]
+	path := filepath.Join(t.TempDir(), "p.jsonl")
+	for line, want := range map[string]string{
+		`{"id": "x", "days": "2"}`:             path + ":5: json: cannot unmarshal string",
+		`{"note": "lamp", "decision": "give"}`: path + `:5: the decision is "give", want one of ["nothing" "voucher" "money"]`,
+		`{"note": "lamp", "verdict": "money"}`: path + `:5: the decision is "", want`,
+		"":                                     path + ":5: unexpected end of JSON input",
+	} {
+		lines[4] = line + "\n"
+		require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "")), 0o666))
+		_, err := readParcels(path)
+		require.ErrorContains(t, err, want)
+	}
+	lines[4] = fmt.Sprintf(`{"note": %q, "decision": "money"}`+"\n", strings.Repeat("lamp ", 1e5))
+	require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "")), 0o666))
+	all, err := readParcels(path)
+	require.NoError(t, err, "a line may be long")
+	require.Len(t, all, 50)
+	require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines[:21], "")), 0o666))
+	_, err = readParcels(path)
+	require.ErrorContains(t, err, "has 21 parcels, want 22 or more")
+}
 
 // A run that is resumed ends as one that was never stopped, with every step in its log
 // once.

@@ -33,6 +33,9 @@ func main() {
 	documents := flag.Int("documents", 120, "number of documents")
 	out := flag.String("out", "", "`DIR` for heat maps")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, *dir, *documents, *out); err != nil {
@@ -129,6 +132,9 @@ func show(b *posir.Built, name string, found posir.Run, out string) error {
 	fmt.Printf("%s\n\n", r.Advice())
 	if out == "" {
 		return nil
+	}
+	if err := os.MkdirAll(out, 0o777); err != nil {
+		return err
 	}
 	f, err := os.Create(filepath.Join(out, name+".svg"))
 	if err != nil {

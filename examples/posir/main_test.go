@@ -8,7 +8,7 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	dir := t.TempDir()
+	dir := t.TempDir() + "/new"
 	require.NoError(t, run(t.Context(), "", 90, dir))
 	require.FileExists(t, dir+"/BM25.svg")
 }

@@ -49,6 +49,9 @@ func main() {
 	flag.IntVar(&o.seeds, "gradients", 0, "compare gradients at the warm-ups of so many seeds of the part arms, or of that in -parts")
 	flag.StringVar(&o.watch, "watch", "", "with -gradients: train arms at rates (mask@0.0004,...) and measure them on the way")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	err := do(ctx, os.Stdout, o)

@@ -21,7 +21,7 @@
 // transformers and OpenAI have it, so that the order of keys stays:
 //
 //	var messages []chat.Message
-//	err := json.Unmarshal(text, &messages)
+//	err := json.Unmarshal(conversation, &messages)
 //	text, err := template.Render(ctx, messages, chat.Options{Tools: tools})
 //
 // The built-in templates refuse what they do not know.

@@ -7,7 +7,7 @@ each that this script cut up and glued, half from those and half from
 well-formed ones. To make them anew, with Python
 3.11 and its standard library alone (another version may mutate differently):
 
-    (cd relevance && go test . -run TestWriteCorpus -write-corpus ../../prompt/testdata/corpus.jsonl.gz)
+    (cd relevance && go test . -run TestWriteCorpus -write-corpus ../prompt/testdata/corpus.jsonl.gz)
     python3 prompt/testdata/corpus.py mutate
     go test ./prompt -run TestCorpus -update
     python3 prompt/testdata/corpus.py check

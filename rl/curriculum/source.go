@@ -42,7 +42,7 @@ type count struct{ successes, trials float64 }
 
 // New returns a source over problems, which must not change. Observe tells
 // problems apart by ==, so it is an error if two are equal or one cannot be
-// compared (a pointer always can; task.Bind returns one). Other errors are those
+// compared (a pointer always can; task.Task.Bind returns one). Other errors are those
 // of Options.Validate.
 func New(problems []rl.Problem, o Options) (*Source, error) {
 	if err := o.Validate(); err != nil {

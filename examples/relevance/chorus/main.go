@@ -22,8 +22,14 @@ func main() {
 	minilm := flag.String("minilm", "", "the folder of all-MiniLM-L6-v2, for the student and the cosines; see package lm/local")
 	seeds := flag.Int("seeds", 1, "seeds of each model that is trained from nothing")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *seeds < 1 {
+		log.Fatalf("-seeds is %d, want 1 or more", *seeds)
+	}
 	if err := measure(ctx, *data, *minilm, *out, *seeds); err != nil {
 		log.Fatal(err)
 	}

@@ -27,6 +27,12 @@ func main() {
 	brief := flag.Bool("brief", false, "only the criteria, without learning curve and ingredients")
 	replicates := flag.Int("replicates", 1000, "bootstrap resamples")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
+	if *replicates < 0 {
+		log.Fatalf("-replicates is %d, must not be negative", *replicates)
+	}
 	start := time.Now()
 	data, err := chorus.Read(*dir)
 	if err != nil {

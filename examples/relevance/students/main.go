@@ -50,6 +50,9 @@ func main() {
 	svg := flag.String("svg", "", "also write the plot to this file")
 	verbose := flag.Bool("v", false, "show the runs' own output")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	onlyThese, err := regexp.Compile(*only)
 	if err != nil {
 		log.Fatalf("students: -only: %v", err)

@@ -2,10 +2,10 @@
 small trained model.
 
     pip install torch==2.9.0 transformers==5.23.0
-    python stories.py ../../../shared/models/stories260K [CHECKPOINT]
+    python stories.py STORIES260K [CHECKPOINT]
 
-The checkpoint is llama2.c's, version 0; its rotary pairs are interleaved. The
-text is the pieces of tok512.bin put end to end.
+STORIES260K is the folder of the model. Its checkpoint is llama2.c's, version 0; the
+rotary pairs are interleaved. The text is the pieces of tok512.bin put end to end.
 """
 
 import json

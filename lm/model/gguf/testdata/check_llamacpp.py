@@ -3,11 +3,11 @@ computes with the checkpoint that it was made of: token ids of texts, logits,
 and greedy text, in float32 and BF16.
 
     pip install torch==2.9.0 transformers==5.23.0 llama-cpp-python==0.3.36
-    python model/gguf/testdata/check_llamacpp.py TOKENIZERS [STORIES]
+    python lm/model/gguf/testdata/check_llamacpp.py TOKENIZERS [STORIES]
 
 Run it in the module's root; it runs go test to convert. TOKENIZERS is a folder
-of tokenizer.json of real models; tokenizer/testdata/families.py says how to get
-them. STORIES is the folder of stories260K. The checkpoints of the first are
+of tokenizer.json of real models; lm/tokenizer/testdata/families.py says how to
+get them. STORIES is the folder of stories260K. The checkpoints of the first are
 random; BF16 files are compared with the checkpoint rounded to BF16, and by
 logits alone, because llama.cpp rounds activations too.
 """
@@ -151,9 +151,9 @@ with tempfile.TemporaryDirectory() as work, torch.no_grad():
     os.mkdir(files)
     make(checkpoints, sys.argv[1])
     if len(sys.argv) > 2:
-        script = os.path.join("model", "testdata", "stories.py")
+        script = os.path.join("lm", "model", "testdata", "stories.py")
         subprocess.run([sys.executable, script, sys.argv[2], os.path.join(checkpoints, "stories260K")], check=True)
-    convert = ["go", "test", "./model/gguf", "-count=1", "-run", "TestConvert$", "-from", checkpoints, "-to", files]
+    convert = ["go", "test", "./lm/model/gguf", "-count=1", "-run", "TestConvert$", "-from", checkpoints, "-to", files]
     subprocess.run(convert, check=True)
     for name in sorted(os.listdir(checkpoints)):
         path = os.path.join(checkpoints, name)
