@@ -140,7 +140,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
 		// Of a request that is refused unread, too: net/http reads its body before it answers.
 		Handler: s, ReadTimeout: s.c.Timeout, WriteTimeout: 3 * s.c.Timeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelDebug), // clients that break off
+		ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelWarn), // no more descriptors for connections, for example
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- web.Serve(l) }()
