@@ -335,15 +335,14 @@ func (b *batcher) score(batch []chunk) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.taken = 0
-	switch now := float64(all) / max(seconds, 1e-6); {
-	case err == nil:
+	// A batch that was given up would have been slower still; another failure says nothing
+	// of the speed.
+	if now := float64(all) / max(seconds, 1e-6); err == nil || ctx.Err() != nil && (b.rate == 0 || now < b.rate) {
 		if b.rate == 0 {
 			b.rate = now
 		}
 		b.rate += .2 * (now - b.rate)
-	case ctx.Err() != nil && (b.rate == 0 || now < b.rate): // given up: it would have taken longer
-		b.rate = now
-	} // another failure says nothing of the speed
+	}
 	switch {
 	case took > b.c.Timeout/4:
 		b.most = max(min(b.most, all)/2, 1)
