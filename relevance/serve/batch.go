@@ -63,13 +63,14 @@ type batcher struct {
 	metrics *metrics
 
 	mu     sync.Mutex
-	jobs   []*job  // that have documents to take, in turn
-	queued int     // those documents
-	taken  int     // the documents that are being scored
-	rate   float64 // documents per second in the last batches; 0 before the first
-	most   int     // documents of a batch: Config.MaxBatch, or fewer on a slow model
-	model  *Model  // of the next batch
-	swap   *Model  // the one after it; jobs that have begun end with model
+	jobs   []*job    // that have documents to take, in turn
+	queued int       // those documents
+	taken  int       // the documents that are being scored
+	began  time.Time // when it began with them
+	rate   float64   // documents per second in the last batches; 0 before the first
+	most   int       // documents of a batch: Config.MaxBatch, or fewer on a slow model
+	model  *Model    // of the next batch
+	swap   *Model    // the one after it; jobs that have begun end with model
 	closed bool
 
 	wake chan struct{} // something changed
@@ -174,6 +175,14 @@ func (b *batcher) remove(j *job) bool {
 	return i >= 0
 }
 
+// hangs reports whether the scorer has not come back though all requests of its batch have
+// long run out of time.
+func (b *batcher) hangs(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.taken > 0 && now.Sub(b.began) > 3*b.c.Timeout
+}
+
 // change lets m score all jobs that have not begun.
 func (b *batcher) change(m *Model) error {
 	b.mu.Lock()
@@ -268,6 +277,7 @@ func (b *batcher) take(now time.Time) (batch []chunk, wait time.Duration, ended 
 			return nil, wait, false
 		}
 	}
+	b.began = now
 	turn, left, share := slices.Clone(ready), b.most, b.most/2
 	if b.model.whole {
 		turn = turn[:1]

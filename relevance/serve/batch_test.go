@@ -358,6 +358,40 @@ func TestGracefulStop(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// hanging does not look at its context.
+type hanging struct {
+	fake
+	release chan struct{}
+}
+
+func (h *hanging) ScorePairs(ctx context.Context, pairs []rows.Example, o relevance.ScoreOptions) ([]relevance.Score, error) {
+	<-h.release
+	return h.fake.ScorePairs(ctx, pairs, o)
+}
+
+// A server whose scorer does not come back is not healthy, for it will never answer again.
+func TestHangingScorer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{release: make(chan struct{})}
+		s, err := New(Config{}, &Model{Scorer: h})
+		require.NoError(t, err)
+		status := func(method, path, body string) int {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+			return w.Code
+		}
+		require.Equal(t, 503, status("POST", "/v1/score", ask("1")), "after 10 s")
+		time.Sleep(19 * time.Second)
+		require.Equal(t, 200, status("GET", "/healthz", ""))
+		time.Sleep(2 * time.Second)
+		require.Equal(t, 503, status("GET", "/healthz", ""))
+		close(h.release)
+		synctest.Wait()
+		require.Equal(t, 200, status("GET", "/healthz", ""))
+		s.Close(t.Context())
+	})
+}
+
 // flaky has no descriptor for its first connection.
 type flaky struct {
 	net.Listener

@@ -62,7 +62,7 @@ func New(c Config, m *Model) (*Server, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(openAPI)
 	})
-	get("/healthz", true, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	get("/healthz", true, s.healthy)
 	get("/readyz", true, s.ready)
 	get("/v1/model", false, s.describe)
 	get("/metrics", false, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
@@ -254,6 +254,14 @@ func refuse(w http.ResponseWriter, p *problem) {
 	text, _ := json.Marshal(map[string]string{"message": p.message, "id": w.Header().Get("X-Request-ID")})
 	w.WriteHeader(p.status)
 	w.Write(append(text, '\n'))
+}
+
+func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
+	if s.batcher.hangs(time.Now()) {
+		refuse(w, wrong(http.StatusServiceUnavailable, "the model hangs: a batch takes more than three times %v", s.c.Timeout))
+		return
+	}
+	io.WriteString(w, "ok\n")
 }
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
