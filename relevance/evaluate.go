@@ -97,7 +97,10 @@ func ScoreExamples(ctx context.Context, s Scorer, es []rows.Example, o ScoreOpti
 	}
 	prepared := make([]rows.Example, len(es))
 	for i, e := range es {
-		var err error
+		err := ctx.Err() // long texts take long
+		if err != nil {
+			return nil, err
+		}
 		if prepared[i], err = x.ready(e); err != nil {
 			return nil, fmt.Errorf("example %s: %w", e.ID, err)
 		}

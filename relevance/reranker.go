@@ -261,6 +261,9 @@ func (r *Reranker) Score(ctx context.Context, query string, documents []rows.Doc
 func (r *Reranker) score(ctx context.Context, es []rows.Example) ([]Score, error) {
 	inputs := make([][]int32, len(es))
 	for i := range es {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		inputs[i] = r.input(es[i].Query, documentText(&es[i].Document, nil))
 	}
 	graded, err := r.grade(ctx, inputs)

@@ -1,6 +1,7 @@
 package relevance
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -129,7 +130,8 @@ func (s *Score) complete(labels []string) error {
 	return nil
 }
 
-// MarshalJSON writes an unknown grade as null.
+// MarshalJSON writes an unknown grade as null, and texts as they are: whether "<" is
+// escaped is for the encoder to say.
 func (s Score) MarshalJSON() ([]byte, error) {
 	type plain Score
 	line := struct {
@@ -139,7 +141,11 @@ func (s Score) MarshalJSON() ([]byte, error) {
 	if !math.IsNaN(s.Grade) {
 		line.Grade = &s.Grade
 	}
-	return json.Marshal(line)
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	err := e.Encode(line)
+	return text.Bytes(), err
 }
 
 // StepScore is a reasoning step as it was written.

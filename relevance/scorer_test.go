@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -125,4 +126,57 @@ func TestEvaluateAScorerFromOutside(t *testing.T) {
 	s.labels = []string{"no", "yes"}
 	_, err = Evaluate(t.Context(), s, src, es, false)
 	require.EqualError(t, err, `the scorer's labels are ["no" "yes"], want those of the source, ["0" "1" "2"]`)
+}
+
+// preparing is a scorer that has to prepare pairs.
+type preparing struct {
+	Scorer
+	exampleScorer
+	prepare func()
+}
+
+func (p preparing) ready(e rows.Example) (rows.Example, error) {
+	p.prepare()
+	return e, nil
+}
+
+// Whoever no longer waits for pairs does not have all of them prepared and encoded, which
+// takes long where their texts are long.
+func TestScoringStopsBeforeTheModel(t *testing.T) {
+	es := make([]rows.Example, 100)
+	for i := range es {
+		es[i].Query = strconv.Itoa(i)
+	}
+	labels := []string{"0", "1"}
+	for name, score := range map[string]func(context.Context, func()) error{
+		"prepared": func(ctx context.Context, one func()) error {
+			_, err := ScoreExamples(ctx, preparing{prepare: one}, es, ScoreOptions{})
+			return err
+		},
+		"cross-encoder": func(ctx context.Context, one func()) error {
+			encode := func(rows.Example) []int32 { one(); return []int32{1} }
+			_, err := (&classScorer{studentModel{student: &student{encode: encode}, labels: labels}}).scoreExamples(ctx, es, ScoreOptions{})
+			return err
+		},
+		"bi-encoder": func(ctx context.Context, one func()) error {
+			encode := func(rows.Example) []int32 { one(); return []int32{1} }
+			s := &student{query: encode, document: func(rows.Example) []int32 { return []int32{1} }}
+			_, err := (&biScorer{studentModel{student: s, labels: labels}}).scoreExamples(ctx, es, ScoreOptions{})
+			return err
+		},
+		"reranker": func(ctx context.Context, one func()) error {
+			_, err := (&Reranker{input: func(string, string) []int32 { one(); return []int32{1} }}).ScorePairs(ctx, es, ScoreOptions{})
+			return err
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		err := score(ctx, func() {
+			if n++; n == 3 {
+				cancel()
+			}
+		})
+		require.ErrorIs(t, err, context.Canceled, name)
+		require.Equal(t, 3, n, name)
+	}
 }

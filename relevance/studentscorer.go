@@ -63,6 +63,9 @@ func (s *classScorer) scoreExamples(ctx context.Context, es []rows.Example, o Sc
 	all := make([]Score, len(es))
 	inputs, outputs := make([][]int32, len(es)), make([][]float64, len(es))
 	for i, e := range es {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		inputs[i], outputs[i] = s.student.encode(e), make([]float64, s.student.outputs(len(s.labels)))
 		all[i].tokens = len(inputs[i])
 	}
@@ -102,6 +105,9 @@ func (s *biScorer) Score(ctx context.Context, query string, documents []rows.Doc
 func (s *biScorer) scoreExamples(ctx context.Context, es []rows.Example, _ ScoreOptions) ([]Score, error) {
 	all, queries, dst := make([]Score, len(es)), []distill.Query{}, [][]float64{}
 	for i := 0; i < len(es); {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		q := distill.Query{Tokens: s.student.query(es[i])} // encoded once for all its documents
 		from := i
 		for ; i < len(es) && es[i].Query == es[from].Query; i++ {

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -295,7 +296,7 @@ type scored struct {
 
 // MarshalJSON writes the pair's members, then the score's.
 func (s scored) MarshalJSON() ([]byte, error) {
-	pair, err := json.Marshal(struct {
+	pair, err := plainJSON(struct {
 		ID    string `json:"id"`
 		Query string `json:"query"`
 		Title string `json:"title"`
@@ -303,8 +304,17 @@ func (s scored) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	score, err := json.Marshal(s.Score)
+	score, err := plainJSON(s.Score)
 	return append(append(pair[:len(pair)-1], ','), score[1:]...), err
+}
+
+// plainJSON is v as JSON with texts as they are: "<" is not escaped.
+func plainJSON(v any) ([]byte, error) {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSpace(text.Bytes()), err
 }
 
 func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
@@ -332,10 +342,28 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 		w := bufio.NewWriter(out)
 		lines := json.NewEncoder(w)
 		lines.SetEscapeHTML(false)
+		d := task.File.Unlabelled(names[1], open.base(names[0]))
+		d.OnBadRow = cmp.Or(rows.OnBadRow(*open.onBadRow), d.OnBadRow)
+		var found rows.Report
 		var part []rows.Example
 		done, malformed := 0, 0
+		score := func() ([]relevance.Score, error) {
+			for {
+				all, err := relevance.ScoreExamples(ctx, s, part, relevance.ScoreOptions{Steps: *steps, Samples: *samples})
+				bad, ok := errors.AsType[*rows.RowError](err)
+				if !ok || d.OnBadRow != rows.BadRowSkip {
+					return all, err
+				}
+				i := slices.IndexFunc(part, func(e rows.Example) bool { return e.Line == bad.Line })
+				if i < 0 {
+					return nil, err
+				}
+				found.Skip(bad) // the model cannot read it
+				part = slices.Delete(part, i, i+1)
+			}
+		}
 		flush := func() error {
-			all, err := relevance.ScoreExamples(ctx, s, part, relevance.ScoreOptions{Steps: *steps, Samples: *samples})
+			all, err := score()
 			if err != nil {
 				return err
 			}
@@ -352,12 +380,9 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 			part = part[:0]
 			return w.Flush()
 		}
-		d := task.File.Unlabelled(names[1], open.base(names[0]))
-		d.OnBadRow = cmp.Or(rows.OnBadRow(*open.onBadRow), d.OnBadRow)
-		var found rows.Report
 		for e, err := range d.Each(&found) {
 			if err != nil {
-				return err
+				return cmp.Or(flush(), err) // the rows before it are written
 			}
 			if part = append(part, e); len(part) == 256 {
 				if err := flush(); err != nil {
@@ -366,6 +391,9 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 			}
 		}
 		if err := flush(); err != nil {
+			return err
+		}
+		if err := d.TooMany(&found); err != nil { // with those that the model cannot read
 			return err
 		}
 		if found.Bad > 0 {

@@ -19,13 +19,14 @@ func (r *row) wrong(t *Table, name, role, format string, args ...any) *RowError 
 	return &RowError{t.File, r.line, column, fmt.Sprintf(format, args...), r.seen.lacks(t.File, column)}
 }
 
-// text returns a text or number that must not be blank.
+// text returns a text or number that must not be blank, as white space and control
+// characters are: of these a prompt has nothing left (see Line).
 func (r *row) text(t *Table, name, role string) (string, *RowError) {
 	v, present := r.values.get(cmp.Or(name, role))
 	s, ok := scalar(v)
 	_, isBool := v.(bool)
 	switch {
-	case !ok || isBool || strings.TrimSpace(s) == "":
+	case !ok || isBool || Line(s) == "":
 		return "", r.wrong(t, name, role, "%s, want a text that is not empty%s", found(v, present), r.others(present))
 	case !validText(s):
 		return "", r.wrong(t, name, role, "is not valid UTF-8")
@@ -104,7 +105,7 @@ func (r *row) document(t *Table, file string) (Document, *RowError) {
 	if bad == nil {
 		d.Fields, bad = r.fields(t, file)
 	}
-	if bad == nil && strings.TrimSpace(d.Title+d.Body) == "" {
+	if bad == nil && Line(d.Title+d.Body) == "" {
 		for _, name := range []string{c.Title, c.Body} { // that a JSON object need not have
 			if _, ok := r.values.get(name); name != "" && !ok {
 				return d, r.wrong(t, name, "", "is missing, want a text%s", r.others(false))
@@ -123,7 +124,7 @@ func (r *row) wholeDocument(t *Table, v value, present bool) (Document, *RowErro
 	}
 	if s, ok := v.(string); ok {
 		switch {
-		case strings.TrimSpace(s) == "":
+		case Line(s) == "":
 			return wrong("", "%s, want a text that is not empty", found(v, true))
 		case !validText(s):
 			return wrong("", "is not valid UTF-8")
@@ -154,7 +155,7 @@ func (r *row) wholeDocument(t *Table, v value, present bool) (Document, *RowErro
 			d.Fields = append(d.Fields, Field{m.name, text})
 		}
 	}
-	if strings.TrimSpace(d.Title+d.Body) == "" {
+	if Line(d.Title+d.Body) == "" {
 		return wrong("", "has neither title nor body, want one that is not empty")
 	}
 	return d, nil

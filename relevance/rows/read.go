@@ -26,7 +26,7 @@ func (d *Data) Read() ([]Example, *Report, error) {
 	r := &Report{}
 	examples, err := d.read(r)
 	if err == nil {
-		err = d.tooMany(r) // with those that only show beside others
+		err = d.TooMany(r) // with those that only show beside others
 	}
 	if err != nil {
 		return nil, r, err
@@ -57,7 +57,7 @@ func (d *Data) ReadDocuments() ([]Document, *Report, error) {
 			return nil, r, bad
 		}
 	}
-	return out, r, d.tooMany(r)
+	return out, r, d.TooMany(r)
 }
 
 // mostSkipped is the share of a file's rows up to which bad ones are skipped: with more,
@@ -65,8 +65,9 @@ func (d *Data) ReadDocuments() ([]Document, *Report, error) {
 // lists are always skipped, for these are seen.
 const mostSkipped = .05
 
-// tooMany returns an error if a file has more bad rows than are skipped.
-func (d *Data) tooMany(r *Report) error {
+// TooMany returns an error if a file has more bad rows than are skipped. Whoever skips
+// further ones after reading, with [Report.Skip], asks again.
+func (d *Data) TooMany(r *Report) error {
 	for _, t := range []*Table{&d.Pairs, d.Queries, d.Documents, d.Ratings} {
 		if t == nil {
 			continue
@@ -306,7 +307,7 @@ func (d *Data) Each(r *Report) iter.Seq2[Example, error] {
 				return
 			}
 		}
-		if err := d.tooMany(r); err != nil {
+		if err := d.TooMany(r); err != nil {
 			yield(Example{}, err)
 		}
 	}

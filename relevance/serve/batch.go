@@ -56,17 +56,21 @@ type chunk struct {
 // batcher scores the documents of all requests in common batches. The oldest job has up to
 // half of a batch and the others equal shares of the rest: one with many documents does not
 // hold up the others, and under load jobs end one after the other, not all at their deadline.
+// On a slow model batches become smaller, or all that is in one would run out of time with it.
 // A scorer that is no relevance.PairScorer gets one job at a time, whole.
 type batcher struct {
 	c       Config
 	metrics *metrics
 
 	mu     sync.Mutex
-	jobs   []*job  // that have documents to take, in turn
-	queued int     // those documents
-	rate   float64 // documents per second in the last batches; 0 before the first
-	model  *Model  // of the next batch
-	swap   *Model  // the one after it; jobs that have begun end with model
+	jobs   []*job    // that have documents to take, in turn
+	queued int       // those documents
+	taken  int       // the documents that are being scored
+	began  time.Time // when it began with them
+	rate   float64   // documents per second in the last batches; 0 before the first
+	most   int       // documents of a batch: Config.MaxBatch, or fewer on a slow model
+	model  *Model    // of the next batch
+	swap   *Model    // the one after it; jobs that have begun end with model
 	closed bool
 
 	wake chan struct{} // something changed
@@ -76,7 +80,7 @@ type batcher struct {
 }
 
 func newBatcher(c Config, m *Model, metrics *metrics) *batcher {
-	b := &batcher{c: c, metrics: metrics, model: m, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	b := &batcher{c: c, metrics: metrics, model: m, most: c.MaxBatch, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	b.base, b.stop = context.WithCancel(context.Background())
 	go b.work()
 	return b
@@ -110,25 +114,40 @@ func (b *batcher) welcome() error {
 	return b.refuses(1)
 }
 
-// refuses says why n more documents may not be queued, or nil.
+// refuses says why a request with n documents may not be queued, or nil.
 func (b *batcher) refuses(n int) error {
+	waiting := b.before(n)
+	takes := func(documents int) time.Duration { // by what the last batches took
+		return time.Duration(float64(documents) / b.rate * float64(time.Second))
+	}
+	busy := busyError{"too many documents are waiting", time.Second}
+	if b.rate > 0 {
+		busy.retry = takes(waiting + b.taken)
+	}
 	switch {
 	case b.closed:
 		return errClosed
 	case b.queued+n > b.c.MaxQueue,
-		// They would wait for more than half of their time, by what the last batches took.
-		b.rate > 0 && float64(b.queued)/b.rate > b.c.Timeout.Seconds()/2:
-		return busyError{"too many documents are waiting", b.expected()}
+		// Beside others it would hardly end in time. Alone it may try: the speed of small
+		// batches says little of that of a large one.
+		waiting > 0 && b.rate > 0 && takes(waiting+b.taken+n) > b.c.Timeout*3/4:
+		return busy
 	}
 	return nil
 }
 
-// expected is how long the documents that wait will take.
-func (b *batcher) expected() time.Duration {
-	if b.rate == 0 {
-		return time.Second
+// before is how many of the documents that wait are scored before a new job with n is done:
+// jobs take turns, and the oldest has half of each batch.
+func (b *batcher) before(n int) int {
+	if len(b.jobs) == 0 || b.model.whole {
+		return b.queued
 	}
-	return time.Duration(float64(b.queued) / b.rate * float64(time.Second))
+	others := 0
+	for _, j := range b.jobs[1:] {
+		others += min(len(j.examples)-j.next, n)
+	}
+	oldest := b.jobs[0]
+	return others + min(len(oldest.examples)-oldest.next, others+n)
 }
 
 func (b *batcher) addQueued(n int) {
@@ -154,6 +173,14 @@ func (b *batcher) remove(j *job) bool {
 		b.jobs = slices.Delete(b.jobs, i, i+1)
 	}
 	return i >= 0
+}
+
+// hangs reports whether the scorer has not come back though all requests of its batch have
+// long run out of time.
+func (b *batcher) hangs(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.taken > 0 && now.Sub(b.began) > 3*b.c.Timeout
 }
 
 // change lets m score all jobs that have not begun.
@@ -250,7 +277,8 @@ func (b *batcher) take(now time.Time) (batch []chunk, wait time.Duration, ended 
 			return nil, wait, false
 		}
 	}
-	turn, left, share := slices.Clone(ready), b.c.MaxBatch, b.c.MaxBatch/2
+	b.began = now
+	turn, left, share := slices.Clone(ready), b.most, b.most/2
 	if b.model.whole {
 		turn = turn[:1]
 		left = len(turn[0].examples)
@@ -262,6 +290,7 @@ func (b *batcher) take(now time.Time) (batch []chunk, wait time.Duration, ended 
 		share = 0
 		batch = append(batch, chunk{j, j.next, j.next + n})
 		j.next += n
+		b.taken += n
 		j.model = b.model
 		left -= n
 		b.addQueued(-n)
@@ -301,23 +330,34 @@ func (b *batcher) score(batch []chunk) {
 			c.fail(err)
 		}
 	}
-	n := 0 // were scored
+	all, n := 0, 0 // documents, and those that were scored
 	for _, c := range batch {
+		all += c.to - c.from
 		if c.err == nil {
 			n += c.to - c.from
 		}
 	}
-	seconds := time.Since(start).Seconds()
+	took := time.Since(start)
+	seconds := took.Seconds()
 	b.metrics.batchPairs.Observe(float64(n))
 	b.metrics.batchSeconds.Observe(seconds)
 	b.metrics.pairs.Add(float64(n))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := float64(n) / max(seconds, 1e-6); err == nil { // a failure says nothing of the speed
+	b.taken = 0
+	// A batch that was given up would have been slower still; another failure says nothing
+	// of the speed.
+	if now := float64(all) / max(seconds, 1e-6); err == nil || ctx.Err() != nil && (b.rate == 0 || now < b.rate) {
 		if b.rate == 0 {
 			b.rate = now
 		}
 		b.rate += .2 * (now - b.rate)
+	}
+	switch {
+	case took > b.c.Timeout/4:
+		b.most = max(min(b.most, all)/2, 1)
+	case took < b.c.Timeout/8 && all == b.most:
+		b.most = min(2*b.most, b.c.MaxBatch)
 	}
 	for _, c := range batch {
 		c.scored += c.to - c.from

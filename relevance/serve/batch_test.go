@@ -12,10 +12,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -137,12 +140,99 @@ func TestBackPressure(t *testing.T) {
 	require.Equal(t, 200, status)
 }
 
-// What would wait for more than half of its time is refused at once.
+// What would hardly end in time is refused at once, unless nothing waits: of the others as
+// many documents come before its last one as it has itself, and of the oldest as many as of
+// all the rest. Without turns all come before.
 func TestExpectedWait(t *testing.T) {
-	b := &batcher{c: Config{Timeout: time.Second}.withDefaults(), metrics: newMetrics(), wake: make(chan struct{}, 1), rate: 10}
-	require.NoError(t, b.submit(&job{examples: make([]rows.Example, 100)}), "alone it is welcome")
-	err := b.submit(&job{examples: make([]rows.Example, 1)})
-	require.Equal(t, busyError{"too many documents are waiting", 10 * time.Second}, err)
+	b := &batcher{c: Config{Timeout: time.Second}.withDefaults(), metrics: newMetrics(), wake: make(chan struct{}, 1), rate: 10, model: &Model{}}
+	submit := func(n int) error { return b.submit(&job{examples: make([]rows.Example, n)}) }
+	busy := func(wait time.Duration) error { return busyError{"too many documents are waiting", wait} }
+	require.NoError(t, submit(100), "alone it is welcome")
+	require.Equal(t, busy(400*time.Millisecond), submit(4), "8 documents take .8 s, more than .75")
+	require.NoError(t, submit(3), "3 of the oldest come before")
+	require.NoError(t, submit(1), "1 of the second, 2 of the oldest")
+	require.Equal(t, busy(800*time.Millisecond), submit(2), "2 and 1, and 3 + 2 of the oldest")
+	require.NoError(t, submit(1), "1 and 1, and 3 of the oldest")
+	b.taken = 5
+	require.Equal(t, busy(1200*time.Millisecond), submit(1), "1, 1 and 1, 4 of the oldest, and what is being scored")
+	b.model.whole = true
+	require.Equal(t, busy(11*time.Second), submit(1), "105 wait")
+}
+
+// slow takes its time for each document.
+type slow struct {
+	fake
+	each time.Duration
+}
+
+func (s *slow) ScorePairs(ctx context.Context, pairs []rows.Example, o relevance.ScoreOptions) ([]relevance.Score, error) {
+	select {
+	case <-time.After(time.Duration(len(pairs)) * s.each):
+		return s.fake.ScorePairs(ctx, pairs, o)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// asking lets a client ask for n documents from the start on, again and again or once in
+// every period, for ten minutes. It returns how many answers it had, and how many were 200.
+func asking(s *Server, all *sync.WaitGroup, start time.Duration, n int, every time.Duration) (answers, good *int) {
+	answers, good = new(int), new(int)
+	body, end := ask(strings.Fields(strings.Repeat("d ", n))...), time.Now().Add(10*time.Minute)
+	all.Go(func() {
+		for time.Sleep(start); time.Now().Before(end); {
+			next := time.Now().Add(every)
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest("POST", "/v1/score", strings.NewReader(body)))
+			*answers++
+			if w.Code == 200 {
+				*good++
+			}
+			seconds, _ := strconv.Atoi(w.Header().Get("Retry-After"))
+			time.Sleep(max(time.Until(next), time.Duration(seconds)*time.Second))
+		}
+	})
+	return answers, good
+}
+
+// On a model that takes half a second for a document, a client whose requests have no hope,
+// 100 documents that take 50 s, does not hold up another that asks for one every 3 s.
+func TestHopelessRequestsHoldUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		scorer := &slow{each: time.Second / 2}
+		s, err := New(Config{}, &Model{Scorer: scorer})
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		_, large := asking(s, &all, 0, 100, 0)
+		answers, small := asking(s, &all, time.Second, 1, 3*time.Second)
+		all.Wait()
+		s.Close(t.Context())
+		require.Zero(t, *large)
+		require.Greater(t, float64(*small), .95*float64(*answers), "of %d", *answers)
+		require.Greater(t, *answers, 150)
+	})
+}
+
+// A batch that is given up says how slow the model is: a server on which twice as much
+// arrives as fits, from its start on, finds batches that end in time.
+func TestSlowFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{}, &Model{Scorer: &slow{each: time.Second / 2}})
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		var good []*int
+		for range 20 {
+			_, g := asking(s, &all, 0, 8, 0)
+			good = append(good, g)
+		}
+		all.Wait()
+		s.Close(t.Context())
+		sum := 0
+		for _, g := range good {
+			sum += *g
+		}
+		require.Greater(t, sum, 100, "150 requests of 8 documents are all that can be scored in 10 minutes")
+	})
 }
 
 // A request whose time is up, or whose client has gone, leaves the queue.
@@ -266,6 +356,74 @@ func TestGracefulStop(t *testing.T) {
 	require.Equal(t, 503, w.Code)
 	require.Error(t, s.Swap(newFake("late").model()))
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// hanging does not look at its context.
+type hanging struct {
+	fake
+	release chan struct{}
+}
+
+func (h *hanging) ScorePairs(ctx context.Context, pairs []rows.Example, o relevance.ScoreOptions) ([]relevance.Score, error) {
+	<-h.release
+	return h.fake.ScorePairs(ctx, pairs, o)
+}
+
+// A server whose scorer does not come back is not healthy, for it will never answer again.
+func TestHangingScorer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{release: make(chan struct{})}
+		s, err := New(Config{}, &Model{Scorer: h})
+		require.NoError(t, err)
+		status := func(method, path, body string) int {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+			return w.Code
+		}
+		require.Equal(t, 503, status("POST", "/v1/score", ask("1")), "after 10 s")
+		time.Sleep(19 * time.Second)
+		require.Equal(t, 200, status("GET", "/healthz", ""))
+		time.Sleep(2 * time.Second)
+		require.Equal(t, 503, status("GET", "/healthz", ""))
+		close(h.release)
+		synctest.Wait()
+		require.Equal(t, 200, status("GET", "/healthz", ""))
+		s.Close(t.Context())
+	})
+}
+
+// flaky has no descriptor for its first connection.
+type flaky struct {
+	net.Listener
+	failed bool
+}
+
+func (l *flaky) Accept() (net.Conn, error) {
+	if !l.failed {
+		l.failed = true
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+// That no connection can be accepted is a line in the log of a server that else seems well.
+func TestNoMoreDescriptors(t *testing.T) {
+	var log bytes.Buffer
+	s, err := New(Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, newFake("first").model())
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "localhost:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, &flaky{Listener: l}) }()
+	resp, err := http.Get("http://" + l.Addr().String() + "/healthz")
+	require.NoError(t, err)
+	resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	stop()
+	require.NoError(t, <-ended)
+	require.Contains(t, log.String(), "level=WARN")
+	require.Contains(t, log.String(), "too many open files")
 }
 
 // A server that must stop gives up what does not end.

@@ -19,8 +19,9 @@ type Config struct {
 	// Wait is how long a batch that is not full waits for requests of others; 0 means
 	// 500 µs, negative not at all.
 	Wait time.Duration
-	// MaxBatch is the most documents that are scored at once; 0 means 64. It does not
-	// bound a Scorer that is no relevance.PairScorer, which gets whole requests.
+	// MaxBatch is the most documents that are scored at once; 0 means 64. They are fewer as
+	// long as a batch takes more than a quarter of Timeout. It does not bound a Scorer that
+	// is no relevance.PairScorer, which gets whole requests.
 	MaxBatch int
 	// MaxQueue is the most documents that may wait in all; 0 means 4096. A request
 	// beyond is refused with 429.

@@ -108,12 +108,13 @@ func (d *document) echo() json.RawMessage {
 	return d.given
 }
 
-// size is the number of bytes of a document's texts, and whether there are any letters.
+// size is the number of bytes of a document's texts, and whether there is nothing in them
+// that a model reads.
 func size(d *rows.Document) (bytes int, blank bool) {
 	blank = true
 	add := func(text string) {
 		bytes += len(text)
-		blank = blank && strings.TrimSpace(text) == ""
+		blank = blank && rows.Line(text) == ""
 	}
 	add(d.Title)
 	add(d.Body)
@@ -281,7 +282,7 @@ func (e *placeError) Error() string { return e.place + ": " + e.problem }
 
 // check says what of a decoded request is not acceptable.
 func (c *Config) check(query string, documents []document) *problem {
-	if strings.TrimSpace(query) == "" {
+	if rows.Line(query) == "" {
 		return wrong(http.StatusUnprocessableEntity, "query: is empty")
 	}
 	if len(query) > c.MaxText {

@@ -224,6 +224,8 @@ func TestBadInput(t *testing.T) {
 	}{
 		"empty query":     {"/v1/score", `{"query": " ", "documents": ["secret"]}`, 422, "query: is empty"},
 		"no documents":    {"/rerank", `{"query": "secret", "documents": []}`, 422, "documents: none, want at least one"},
+		"controls":        {"/rerank", `{"query": "\u0001 \u001f", "documents": ["secret"]}`, 422, "query: is empty"},
+		"controls below":  {"/rerank", `{"query": "secret", "documents": ["x", {"title": "\u0001", "fields": [{"name": "n", "value": "\u0085"}]}]}`, 422, "documents[1]: is empty"},
 		"empty document":  {"/rerank", `{"query": "secret", "documents": ["x", {"title": ""}]}`, 422, "documents[1]: is empty"},
 		"10,000":          {"/rerank", many, 413, "documents: more than 1000"},
 		"UTF-8":           {"/v1/score", "{\"query\": \"\xff\", \"documents\": [\"secret\"]}", 400, "the body is not valid UTF-8"},

@@ -62,7 +62,7 @@ func New(c Config, m *Model) (*Server, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(openAPI)
 	})
-	get("/healthz", true, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	get("/healthz", true, s.healthy)
 	get("/readyz", true, s.ready)
 	get("/v1/model", false, s.describe)
 	get("/metrics", false, promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP)
@@ -140,7 +140,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
 		// Of a request that is refused unread, too: net/http reads its body before it answers.
 		Handler: s, ReadTimeout: s.c.Timeout, WriteTimeout: 3 * s.c.Timeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelDebug), // clients that break off
+		ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelWarn), // no more descriptors for connections, for example
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- web.Serve(l) }()
@@ -254,6 +254,14 @@ func refuse(w http.ResponseWriter, p *problem) {
 	text, _ := json.Marshal(map[string]string{"message": p.message, "id": w.Header().Get("X-Request-ID")})
 	w.WriteHeader(p.status)
 	w.Write(append(text, '\n'))
+}
+
+func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) {
+	if s.batcher.hangs(time.Now()) {
+		refuse(w, wrong(http.StatusServiceUnavailable, "the model hangs: a batch takes more than three times %v", s.c.Timeout))
+		return
+	}
+	io.WriteString(w, "ok\n")
 }
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
