@@ -297,6 +297,29 @@ func (b *Batch) FillRef(ctx context.Context, p LogProber) error {
 	return b.fill(ctx, p, func(s *Sample) *[]float64 { return &s.Ref })
 }
 
+// FillCovRank sets every sample's CovRank (objective.Layout.CovRanks), of its Adv and its
+// log-probs before the update: Old, or Rollout where Old is absent.
+func (b *Batch) FillCovRank() error {
+	logp := b.rows(func(s *Sample) []float64 {
+		if s.Old == nil {
+			return s.Rollout
+		}
+		return s.Old
+	})
+	ranks, err := b.layout().CovRanks(logp, b.rows(func(s *Sample) []float64 { return s.Adv }))
+	if err != nil {
+		return err
+	}
+	for i := range b.Samples {
+		if s := &b.Samples[i]; s.Excluded {
+			s.CovRank = make([]float64, len(s.Tokens)) // of tokens without a weight
+		} else {
+			s.CovRank = ranks[i]
+		}
+	}
+	return nil
+}
+
 // FillEntropy sets every sample's Entropy to those of p, in accumulate (at least 1) passes
 // of ForwardBackward with an objective that is 0 and has no gradient.
 func (b *Batch) FillEntropy(ctx context.Context, p Policy, accumulate int) error {

@@ -220,6 +220,47 @@ func TestAdaptiveEntropy(t *testing.T) {
 	require.ErrorContains(t, tr.Restore(t.Context(), bad), "adaptive_entropy.coef is 7, want 0 to 0.05, as Config.AdaptiveEntropy says")
 }
 
+// KLCov holds the share of each mini-batch's tokens whose covariance was the largest before
+// the first update, in every epoch.
+func TestKLCov(t *testing.T) {
+	c, p := setup()
+	p.Randomize(5, 1) // so that log-probs differ
+	c.Credit = sam.Outcome{}
+	c.Batching.MiniBatches, c.Batching.Epochs = 2, 2
+	chosen, all := 0, 0
+	c.Objective = watcher{objective.Terms{c.Objective, objective.KLCov{Share: .25, Coef: .5}}, func(s *objective.Sequence) {
+		require.Equal(t, len(s.LogP), len(s.CovRank))
+		for i, r := range s.CovRank {
+			require.NotZero(t, s.Weight[i])
+			all++
+			if r <= .25 {
+				chosen++
+			}
+		}
+	}}
+	tr, err := rl.NewTrainer(c)
+	require.NoError(t, err)
+	m, err := tr.Step(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 4*32, all)
+	require.Equal(t, 4*8, chosen)
+	require.Positive(t, m["objective/kl_cov"], "the policy has moved after the first epoch")
+
+	// On its own: Old, or Rollout without it, and nothing of excluded samples.
+	b := &rl.Batch{Prompts: [][]int32{{0}}, Samples: []rl.Sample{
+		{Tokens: []int32{1}, Excluded: true},
+		{Tokens: []int32{1, 2}, Sequence: objective.Sequence{Adv: []float64{1, 0}, Rollout: []float64{-2, -1}}},
+		{Tokens: []int32{1}, Sequence: objective.Sequence{Adv: []float64{-1}, Rollout: []float64{-3}}},
+	}}
+	require.NoError(t, b.FillCovRank()) // covariances 0, 0 and 1
+	require.Equal(t, [][]float64{{0}, {2. / 3, 1}, {0}}, [][]float64{b.Samples[0].CovRank, b.Samples[1].CovRank, b.Samples[2].CovRank})
+	b.Samples[1].Old = []float64{-1, -3}
+	require.NoError(t, b.FillCovRank()) // mean -7/3: 4/3, 0 and 2/3
+	require.Equal(t, [][]float64{{0, 1}, {2. / 3}}, [][]float64{b.Samples[1].CovRank, b.Samples[2].CovRank})
+	b.Samples[1].Adv = nil
+	require.EqualError(t, b.FillCovRank(), "objective: sequence 1: 0 advantages, want 2 as in Layout.Include")
+}
+
 // unsure is a policy without entropies.
 type unsure struct{ *policytest.TablePolicy }
 

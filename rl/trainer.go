@@ -558,7 +558,7 @@ func (r *Rollouts) each(b *Batch, f func(s *Sample, g rollout.Group, c *rollout.
 }
 
 // fill fills in Old, if there will be more than one update, and what the objective
-// needs of reference and teacher.
+// needs of reference, teacher and ranks.
 func (t *Trainer) fill(ctx context.Context, b *Batch, problems []Problem) error {
 	var old, ref LogProber
 	switch {
@@ -578,6 +578,11 @@ func (t *Trainer) fill(ctx context.Context, b *Batch, problems []Problem) error 
 	}
 	if err := b.fillMissing(ctx, old, ref); err != nil {
 		return fmt.Errorf("rl: log-probs before the update: %w", err)
+	}
+	if t.c.Objective.Needs()&objective.InputCovRank != 0 {
+		if err := b.FillCovRank(); err != nil {
+			return fmt.Errorf("rl: %w", err)
+		}
 	}
 	if t.c.Teacher == nil {
 		return nil

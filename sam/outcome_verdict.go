@@ -38,13 +38,9 @@ func (r OutcomePlusVerdict) Validate() error {
 func (r OutcomePlusVerdict) Assign(batch []rollout.Group) (Stats, error) {
 	rewards := make([][]float64, len(batch))
 	for gi, g := range batch {
-		rewards[gi] = make([]float64, len(g))
-		for i := range g {
-			x, err := r.Combine.Reward(&g[i])
-			if err != nil {
-				return Stats{}, fmt.Errorf("sam: group %d, completion %d: %w", gi, i, err)
-			}
-			rewards[gi][i] = x
+		var err error
+		if rewards[gi], err = r.Combine.Rewards(g); err != nil {
+			return Stats{}, fmt.Errorf("sam: group %d, %w", gi, err)
 		}
 	}
 	return eachGroup(batch, func(g []completion) {

@@ -146,6 +146,21 @@ func TestOutcomePlusVerdictOnUnrulyGroup(t *testing.T) {
 	}
 }
 
+// The control compares the rewards that the estimator compares: a length penalty is in both.
+func TestOutcomePlusVerdictHasTheLengthPenalty(t *testing.T) {
+	combine := advantage.Combine{LengthPenalty: .5}
+	batch := []rollout.Group{{
+		{Rewards: []float64{1}, Tokens: make([]int32, 2)}, {Rewards: []float64{1}, Tokens: make([]int32, 4)},
+	}}
+	require.NoError(t, advantage.GroupEstimator{Norm: advantage.DrGRPO{}, Combine: combine}.Estimate(batch))
+	_, err := sam.OutcomePlusVerdict{Norm: advantage.DrGRPO{}, Combine: combine}.Assign(batch)
+	require.NoError(t, err)
+	require.Equal(t, []float64{.125, -.125}, []float64{batch[0][0].Adv[0], batch[0][1].Adv[0]})
+	batch[0][1].Rewards = nil
+	_, err = sam.OutcomePlusVerdict{Norm: advantage.DrGRPO{}, Combine: advantage.Combine{Weights: []float64{1}}}.Assign(batch)
+	require.EqualError(t, err, "sam: group 0, completion 1: the number of rewards is 0, want 1: one per weight")
+}
+
 // Rounding errors in the rewards of a group give no sign to mask by.
 func TestRoundingMasksNothing(t *testing.T) {
 	c, d := example(), example()

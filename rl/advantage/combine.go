@@ -24,10 +24,25 @@ type Combine struct {
 	// completions (verl, TRL's RLOO). The penalty then helps to decide the sign
 	// of the advantage; by default it does not (see AddShaping).
 	FoldShaping bool `json:"fold_shaping"`
+	// LengthPenalty c > 0 makes long completions worth less, as a share of what the group
+	// is worth (prime-rl's length_penalty, which has 0.25):
+	//
+	//	r_i := r_i − c·max(0, mean(r))·l_i / max_j l_j
+	//
+	// with l the number of tokens, and mean and maximum over the group without unscorable
+	// completions. With 0/1 rewards the mean is the pass rate: length costs nothing where
+	// nothing is right, and most where all is. A group whose rewards are all equal is then
+	// live by its lengths alone; rl.DropConstant drops it. As the penalty may decide the
+	// sign of an advantage, step credit takes the longest of several right answers for a
+	// bad one. 0 = none. Unlike reward.Length it needs no scale of lengths.
+	LengthPenalty float64 `json:"length_penalty"`
 }
 
-// Validate returns an error that names the first weight that is not finite.
+// Validate returns an error that names the first invalid setting.
 func (m Combine) Validate() error {
+	if err := checkNonNegative("Combine.LengthPenalty", m.LengthPenalty); err != nil {
+		return err
+	}
 	for k, w := range m.Weights {
 		if math.IsNaN(w) || math.IsInf(w, 0) {
 			return fmt.Errorf("advantage: Weights[%d] is %v, want a finite number", k, w)
@@ -49,10 +64,47 @@ func CheckReward(r float64) error {
 	return nil
 }
 
-// Reward returns the completion's combined reward, NaN if it is unscorable. A
-// completion without rewards is unscorable. It is an error if a reward, or the sum,
-// is beyond MaxReward, or if their number differs from that of the weights.
-func (m Combine) Reward(c *rollout.Completion) (float64, error) {
+// Rewards returns the combined reward of each completion of a group, NaN if it is
+// unscorable. A completion without rewards is unscorable. It is an error, naming the
+// completion, if a reward, or the sum, is beyond MaxReward, or if their number differs
+// from that of the weights.
+func (m Combine) Rewards(g rollout.Group) ([]float64, error) {
+	rewards := make([]float64, len(g))
+	if err := m.write(rewards, g); err != nil {
+		return nil, err
+	}
+	return rewards, nil
+}
+
+// write is Rewards into dst.
+func (m Combine) write(dst []float64, g rollout.Group) error {
+	var sum, n float64
+	longest := 0
+	for i := range g {
+		r, err := m.sum(&g[i])
+		if err != nil {
+			return fmt.Errorf("completion %d: %w", i, err)
+		}
+		if dst[i] = r; !math.IsNaN(r) {
+			sum += r
+			n++
+			longest = max(longest, len(g[i].Tokens))
+		}
+	}
+	if m.LengthPenalty == 0 || sum <= 0 || longest == 0 {
+		return nil
+	}
+	for i := range g {
+		dst[i] -= m.LengthPenalty * sum / n * float64(len(g[i].Tokens)) / float64(longest)
+		if err := CheckReward(dst[i]); err != nil {
+			return fmt.Errorf("completion %d: the reward after the length penalty is %w", i, err)
+		}
+	}
+	return nil
+}
+
+// sum returns the completion's combined reward before the length penalty.
+func (m Combine) sum(c *rollout.Completion) (float64, error) {
 	if m.Weights != nil && len(m.Weights) != len(c.Rewards) {
 		return 0, fmt.Errorf("the number of rewards is %d, want %d: one per weight", len(c.Rewards), len(m.Weights))
 	}
@@ -96,27 +148,13 @@ func (m Combine) Reward(c *rollout.Completion) (float64, error) {
 // group writes the combined rewards of group number gi into dst, and notes which
 // completions are unscorable.
 func (m Combine) group(dst []float64, gi int, g rollout.Group) error {
+	if err := m.write(dst, g); err != nil {
+		return fmt.Errorf("advantage: group %d, %w", gi, err)
+	}
 	for i := range g {
-		r, err := m.Reward(&g[i])
-		if err != nil {
-			return at(gi, i, err)
-		}
-		dst[i], g[i].Unscorable = r, math.IsNaN(r)
+		g[i].Unscorable = math.IsNaN(dst[i])
 	}
 	return nil
-}
-
-// peek returns what group would write, and leaves g as it is.
-func (m Combine) peek(g rollout.Group) ([]float64, error) {
-	rewards := make([]float64, len(g))
-	for i := range g {
-		r, err := m.Reward(&g[i])
-		if err != nil {
-			return nil, err
-		}
-		rewards[i] = r
-	}
-	return rewards, nil
 }
 
 // batch returns the combined rewards of all groups, end to end.

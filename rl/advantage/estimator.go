@@ -70,15 +70,16 @@ func allocate(c *rollout.Completion) {
 // dead is Estimator.Dead for an estimator that turns combined rewards into
 // advantages in place.
 func dead(m Combine, g rollout.Group, normalize func(rewards []float64)) string {
-	rewards, err := m.peek(g)
+	rewards, err := m.Rewards(g)
 	if err != nil {
 		return "" // Estimate reports it
 	}
-	reason := SameReward(rewards)
 	if normalize(rewards); !allZero(rewards) {
 		return ""
 	}
-	return cmp.Or(reason, "no_difference")
+	m.LengthPenalty = 0
+	rewards, _ = m.Rewards(g)
+	return cmp.Or(SameReward(rewards), "no_difference")
 }
 
 // SameReward returns the reason why there is nothing to compare in the rewards of
@@ -108,7 +109,7 @@ func SameReward(rewards []float64) string {
 
 // deadIfUnscorable is Estimator.Dead for an estimator that compares the batch.
 func deadIfUnscorable(m Combine, g rollout.Group) string {
-	if rewards, err := m.peek(g); err == nil && momentsOf(rewards).n == 0 {
+	if rewards, err := m.Rewards(g); err == nil && momentsOf(rewards).n == 0 {
 		return "unscorable"
 	}
 	return ""

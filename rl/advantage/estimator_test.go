@@ -206,6 +206,37 @@ func TestAddShaping(t *testing.T) {
 	require.InDeltaSlice(t, []float64{.75, .75}, batch[0][0].Adv, 1e-12)
 }
 
+// Length costs a share of what the group is worth: here 1/4 of 2/3 for the longest.
+func TestLengthPenalty(t *testing.T) {
+	penalty := advantage.Combine{LengthPenalty: .25}
+	e := advantage.GroupEstimator{Norm: advantage.DrGRPO{}, Combine: penalty}
+	mixed := rollout.Group{completion(4, 1), completion(2, 1), completion(1, 0), completion(100, nan)}
+	got := scalars(t, e, mixed)
+	require.InDeltaSlice(t, []float64{19. / 72, 25. / 72, -44. / 72, 0}, got, 1e-15) // of 5/6, 11/12 and -1/24
+	require.True(t, mixed[3].Unscorable)
+
+	right := rollout.Group{completion(2, 1), completion(4, 1)}
+	require.Empty(t, e.Dead(right))
+	require.Equal(t, []float64{.0625, -.0625}, scalars(t, e, right))
+	require.InDeltaSlice(t, []float64{.875 - 4.75/6, .75 - 4.75/6}, scalars(t, advantage.OPO{Combine: penalty}, right), 1e-15)
+
+	for want, g := range map[string]rollout.Group{
+		"constant_1":  {completion(3, 1), completion(3, 1)}, // not 0.8, what is left of it
+		"constant_0":  {completion(3, 0), completion(5, 0)},
+		"constant_-1": {completion(3, -1), completion(5, -1)},
+	} {
+		require.Equal(t, want, e.Dead(g))
+		require.Equal(t, []float64{0, 0}, scalars(t, e, g))
+	}
+	// Where the mean is negative, or there is no length, there is no penalty.
+	require.Equal(t, []float64{.75, -.75}, scalars(t, e, rollout.Group{completion(3, .5), completion(5, -1)}))
+	require.Equal(t, []float64{.5, -.5}, scalars(t, e, rollout.Group{completion(0, 1), completion(0, 0)}))
+
+	e.Combine.LengthPenalty = 10
+	require.ErrorContains(t, e.Estimate([]rollout.Group{{completion(1, 1)}, {completion(1, 1e100), completion(9, 1e100)}}),
+		"advantage: group 1, completion 1: the reward after the length penalty is -")
+}
+
 func TestErrorsNameTheCompletion(t *testing.T) {
 	ok := completion(1, 1)
 	shaped := func(x ...float64) rollout.Completion {

@@ -27,7 +27,7 @@ func ExampleDecode() {
 	fmt.Println(err)
 	// Output:
 	// 0.7070 -0.7070
-	// {"kind":"group","norm":{"kind":"grpo","std":"sample","epsilon":0.0001,"min_std":0,"singleton":"zero","tolerance":0},"combine":{"weights":null,"skip_unscorable":false,"fold_shaping":false}}
+	// {"kind":"group","norm":{"kind":"grpo","std":"sample","epsilon":0.0001,"min_std":0,"singleton":"zero","tolerance":0},"combine":{"weights":null,"skip_unscorable":false,"fold_shaping":false,"length_penalty":0}}
 	// settings: norm.eps: unknown field, want std, epsilon, min_std, singleton or tolerance
 }
 
@@ -43,7 +43,7 @@ func (mine) Dead(rollout.Group) string      { return "" }
 // Every kind comes back from JSON as it was, with all settings away from zero.
 func TestKinds(t *testing.T) {
 	own := advantage.Kinds{"mine": mine{Shift: 2}}
-	combine := advantage.Combine{Weights: []float64{1, -.5}, SkipUnscorable: true, FoldShaping: true}
+	combine := advantage.Combine{Weights: []float64{1, -.5}, SkipUnscorable: true, FoldShaping: true, LengthPenalty: .25}
 	whitening := advantage.Whitening{Std: advantage.StdPopulation, Epsilon: 1, MinVar: 2, Tolerance: -1}
 	norms := []advantage.Normalizer{
 		advantage.GRPO{Std: advantage.StdPopulation, Epsilon: 1, MinStd: 2, Singleton: advantage.SingletonRaw, Tolerance: -1},
@@ -94,6 +94,7 @@ func TestKindsErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"kind":"group"}`: "settings: norm is nil, want a normaliser such as GRPO",
 		`{"kind":"group","norm":{"kind":"grpo","epsilon":-1}}`:     "settings: norm.epsilon is -1, want a finite number of at least 0",
+		`{"kind":"opo","combine":{"length_penalty":-1}}`:           "settings: combine.length_penalty is -1, want a finite number of at least 0",
 		`{"kind":"group","norm":{"kind":"pass_at_k","k":1}}`:       "settings: norm.k is 1, want 0 (the whole group) or at least 2",
 		`{"kind":"group","norm":{"kind":"grpo","std":"variance"}}`: `settings: norm.std: want sample or population, got "variance"`,
 		`{"kind":"grpo"}`: `settings: kind: kind "grpo" stands for Go type advantage.GRPO, which is no advantage.Estimator, want gdpo, group, grpo_batch_std, opo, reinforce_pp or reinforce_pp_baseline`,

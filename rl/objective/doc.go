@@ -21,7 +21,8 @@
 // # Objectives
 //
 // Policy losses: [PPO] (with separate bounds, and dual clip), [GSPO],
-// [GSPOToken], [CISPO], [SAPO], [DRO], [DPPO], [ImportanceSampling].
+// [GSPOToken], [CISPO], [SAPO], [VESPO], [DRO], [DPPO], [ImportanceSampling], and
+// [KLCov], a term beside one of them.
 // Supervised: [CrossEntropy]. Distillation over [Candidates]: [ForwardKL],
 // [ReverseKL], [JSD]. Regularisers: [KL], [EntropyBonus].
 //
@@ -93,6 +94,8 @@
 //	clip_dual        ... at PPO.DualClip
 //	kl               KL's estimate, per token with a KLWeight
 //	entropy          per token with a KLWeight
+//	vespo_weight     VESPO's weight φ, per kept token
+//	kl_cov           |logπ - logπ_old| per token that KLCov has chosen
 //	nll              CrossEntropy's negative log-likelihood, per kept token
 //	forward_kl, reverse_kl, jsd
 //	                 divergence per kept token, over the candidates and the rest:

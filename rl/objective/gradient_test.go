@@ -15,7 +15,7 @@ import (
 // their value; their tests follow below.
 var stopped = map[string]bool{
 	"cispo": true, "cispo absolute": true, "cispo drop": true, "gspo token": true, "corrected gspo token": true, "k1+": true, "k3+": true,
-	"dppo weight": true, "k3+ importance": true, "k3 importance clamp": true,
+	"dppo weight": true, "vespo": true, "k3+ importance": true, "k3 importance clamp": true,
 }
 
 func TestGradientIsThatOfTheLoss(t *testing.T) {
@@ -110,6 +110,65 @@ func TestGradientOfDPPOWithMaxWeightStopsAtTheWeight(t *testing.T) {
 			return loss
 		})
 	}
+}
+
+func TestGradientOfVESPOStopsAtTheWeight(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 6))
+	for range 20 {
+		s := randomSequence(rng, 6)
+		_, m := eval(t, objective.VESPO{KPos: 2, LambdaPos: 3, KNeg: .5, LambdaNeg: 1}, s)
+		ratio := 1.
+		for i, w := range s.Weight {
+			if w != 0 { // masked tokens, too
+				ratio *= math.Exp(s.LogP[i] - s.Old[i])
+			}
+		}
+		pos, neg := ratio*ratio*math.Exp(3*(1-ratio)), math.Sqrt(ratio)*math.Exp(1-ratio)
+		sum := 0.
+		for i, w := range s.Weight {
+			if w != 0 && s.Keep[i] && s.Adv[i] >= 0 {
+				sum += pos
+			} else if w != 0 && s.Keep[i] {
+				sum += neg
+			}
+		}
+		require.InDelta(t, sum, m["vespo_weight"].Sum, 1e-12)
+		requireGradients(t, s, func() (loss float64) {
+			for i, w := range s.Weight {
+				switch {
+				case w == 0 || !s.Keep[i]:
+				case s.Adv[i] >= 0:
+					loss -= w * pos * s.Adv[i] * s.LogP[i]
+				default:
+					loss -= w * neg * s.Adv[i] * s.LogP[i]
+				}
+			}
+			return loss
+		})
+	}
+}
+
+// The weight of VESPO is 1 on fresh samples, largest at k/λ, and nothing far off, where
+// log-ratio and ratio are held.
+func TestVESPOWeight(t *testing.T) {
+	o := objective.VESPO{KPos: 2, LambdaPos: 3, KNeg: 3, LambdaNeg: 2}
+	weight := func(log, adv float64) float64 {
+		s := newSequence([]float64{-1, -2}, []float64{-1 - log/2, -2 - log/2}, nil, []float64{adv, adv})
+		eval(t, o, s)
+		require.Equal(t, s.Grad[0], s.Grad[1])
+		return -s.Grad[0] / adv
+	}
+	require.Equal(t, []float64{1, 1}, []float64{weight(0, 2), weight(0, -2)})
+	require.InDelta(t, 4./9*math.E, weight(math.Log(2./3), 1), 1e-12)
+	require.InDelta(t, 27./8/math.E, weight(math.Log(1.5), -1), 1e-12)
+	for _, d := range []float64{-1, -.1, .1, 1} {
+		require.Less(t, weight(math.Log(2./3)+d, 1), 4./9*math.E)
+		require.Less(t, weight(math.Log(1.5)+d, -1), 27./8/math.E)
+	}
+	require.InEpsilon(t, 1e-16*math.Exp(3), weight(-1000, 1), 1e-6)
+	require.Zero(t, weight(1000, -1))
+	o.KPos = 0
+	require.InDelta(t, math.Exp(3), weight(-1000, 1), 1e-6)
 }
 
 func TestGradientOfGSPOTokenIsEachTokensOwn(t *testing.T) {

@@ -127,21 +127,11 @@ func (s *Sequence) sequenceRatio(logRatioMax float64) (q sequenceRatio, err erro
 	if err := s.checkPolicy(0); err != nil {
 		return q, err
 	}
-	old, sum := s.old(), 0.0
-	for t, w := range s.Weight {
-		if w == 0 {
-			continue
-		}
-		log := s.LogP[t] - old[t]
-		if !finite(log) {
-			return q, s.blame(t, InputOld)
-		}
-		sum += log
-		q.n++
+	sum, n, err := s.logRatio(0)
+	if err != nil || n == 0 {
+		return q, err
 	}
-	if q.n == 0 {
-		return q, nil
-	}
+	q.n = n
 	mean := sum / q.n
 	if logRatioMax > 0 && mean > logRatioMax {
 		q.ratio = math.Exp(logRatioMax)
@@ -153,6 +143,24 @@ func (s *Sequence) sequenceRatio(logRatioMax float64) (q sequenceRatio, err erro
 		return q, fmt.Errorf("objective: the sequence ratio overflows at a mean log-ratio of %v; limit it or find out why the policies differ so much", mean)
 	}
 	return q, nil
+}
+
+// logRatio adds up the log-ratios of all n tokens with a weight, each held within ±clamp
+// (0 = no clamp).
+func (s *Sequence) logRatio(clamp float64) (sum, n float64, err error) {
+	old := s.old()
+	for t, w := range s.Weight {
+		if w == 0 {
+			continue
+		}
+		log := s.LogP[t] - old[t]
+		if !finite(log) {
+			return 0, 0, s.blame(t, InputOld)
+		}
+		sum += limited(log, clamp)
+		n++
+	}
+	return sum, n, nil
 }
 
 // GSPOToken is the token form of GSPO (arXiv:2507.18071, section 4.3): the

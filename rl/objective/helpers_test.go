@@ -33,7 +33,7 @@ func newSequence(logp, old, ref, adv []float64) *objective.Sequence {
 // all sizes, three candidates per position and the rest.
 func randomSequence(rng *rand.Rand, n int) *objective.Sequence {
 	s := &objective.Sequence{Cand: &objective.Candidates{K: 3, IDs: make([]int32, 3*n)}}
-	for _, f := range []*[]float64{&s.LogP, &s.Entropy, &s.Old, &s.Ref, &s.Rollout, &s.Teacher, &s.Adv, &s.Weight, &s.KLWeight, &s.Grad, &s.EntropyGrad} {
+	for _, f := range []*[]float64{&s.LogP, &s.Entropy, &s.Old, &s.Ref, &s.Rollout, &s.Teacher, &s.Adv, &s.CovRank, &s.Weight, &s.KLWeight, &s.Grad, &s.EntropyGrad} {
 		*f = make([]float64, n)
 	}
 	s.Keep = make([]bool, n)
@@ -44,7 +44,7 @@ func randomSequence(rng *rand.Rand, n int) *objective.Sequence {
 		s.Teacher[t] = logp + .6*rng.NormFloat64()
 		s.Entropy[t], s.Adv[t] = 2*rng.Float64(), rng.NormFloat64()
 		s.Weight[t], s.KLWeight[t] = .1+rng.Float64(), .1+rng.Float64()
-		s.Keep[t] = rng.Float64() < .8
+		s.Keep[t], s.CovRank[t] = rng.Float64() < .8, float64(t)/float64(n)
 		s.Cand.Teacher = append(s.Cand.Teacher, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
 		s.Cand.LogP = append(s.Cand.LogP, logSoftmax(rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64(), rng.NormFloat64())...)
 		if rng.Float64() < .2 {
@@ -136,6 +136,8 @@ func all() map[string]objective.Objective {
 		"cispo absolute":       objective.CISPO{High: 1.5},
 		"cispo drop":           objective.CISPO{Low: .8, High: 1.5, Drop: true},
 		"sapo":                 objective.SAPO{TauPos: 1, TauNeg: 1.05},
+		"vespo":                objective.VESPO{KPos: 2, LambdaPos: 3, KNeg: 3, LambdaNeg: 2},
+		"kl cov":               objective.KLCov{Share: .6, Coef: .4},
 		"dro":                  objective.DRO{Beta: .5},
 		"dppo":                 objective.DPPO{Low: .1, High: .2, Quadratic: .3},
 		"dppo kl":              objective.DPPO{Low: .02, High: .02, KL: true, LogRatioClamp: 20},
@@ -168,6 +170,7 @@ func all() map[string]objective.Objective {
 		"from rollout":         objective.FromRollout{Objective: ppo},
 		"gated":                objective.Gated{Objective: ppo, MaxDrift: .05},
 		"distilled":            objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: .5},
+		"distilled clamped":    objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: .5, GainClamp: .3},
 		"corrected gspo token": objective.Corrected{Objective: objective.GSPOToken{ClipLow: .2, ClipHigh: .2}, Outside: objective.OutsideDrop, Min: .8, Max: 1.2},
 	}
 }

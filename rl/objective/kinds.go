@@ -17,7 +17,7 @@ type Kinds = settings.Kinds
 func BuiltInKinds() Kinds {
 	return Kinds{
 		"ppo": PPO{}, "gspo": GSPO{}, "gspo_token": GSPOToken{}, "cispo": CISPO{}, "sapo": SAPO{}, "dro": DRO{},
-		"dppo": DPPO{}, "importance_sampling": ImportanceSampling{}, "cross_entropy": CrossEntropy{},
+		"dppo": DPPO{}, "vespo": VESPO{}, "kl_cov": KLCov{}, "importance_sampling": ImportanceSampling{}, "cross_entropy": CrossEntropy{},
 		"kl": KL{}, "entropy_bonus": EntropyBonus{},
 		"forward_kl": ForwardKL{}, "reverse_kl": ReverseKL{}, "jsd": JSD{},
 		"corrected": Corrected{}, "from_rollout": FromRollout{}, "distilled": Distilled{}, "gated": Gated{}, "scaled": Scaled{},
@@ -35,10 +35,10 @@ func with(own []Kinds) []Kinds { return append([]Kinds{BuiltInKinds()}, own...) 
 //	[{"kind":"ppo","clip_low":0.2,"clip_high":0.28}, {"kind":"kl","estimator":"k3","beta":0.04}]
 //	{"kind":"corrected","max":2,"objective":{"kind":"cispo","high":5}}
 //
-// The kinds are "ppo", "gspo", "gspo_token", "cispo", "sapo", "dro", "dppo",
-// "importance_sampling", "cross_entropy", "kl", "entropy_bonus", "forward_kl",
-// "reverse_kl", "jsd", "corrected", "from_rollout", "distilled", "gated", "scaled"
-// and those of own. What the JSON leaves out is zero; infinity is "inf". Unknown
+// The kinds are "ppo", "gspo", "gspo_token", "cispo", "sapo", "dro", "dppo", "vespo",
+// "kl_cov", "importance_sampling", "cross_entropy", "kl", "entropy_bonus",
+// "forward_kl", "reverse_kl", "jsd", "corrected", "from_rollout", "distilled", "gated",
+// "scaled" and those of own. What the JSON leaves out is zero; infinity is "inf". Unknown
 // kinds and fields, and invalid values, are errors that give the path.
 func Decode(b []byte, own ...Kinds) (Objective, error) {
 	return settings.Decode[Objective](b, nil, with(own)...)

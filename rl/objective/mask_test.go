@@ -44,7 +44,7 @@ func TestExcludedPositionsAreNeverRead(t *testing.T) {
 // cut returns the first n tokens of s with gradients of their own.
 func cut(s *objective.Sequence, n int) *objective.Sequence {
 	return &objective.Sequence{
-		LogP: s.LogP[:n], Entropy: s.Entropy[:n], Old: s.Old[:n], Ref: s.Ref[:n], Rollout: s.Rollout[:n], Teacher: s.Teacher[:n], Adv: s.Adv[:n],
+		LogP: s.LogP[:n], Entropy: s.Entropy[:n], Old: s.Old[:n], Ref: s.Ref[:n], Rollout: s.Rollout[:n], Teacher: s.Teacher[:n], Adv: s.Adv[:n], CovRank: s.CovRank[:n],
 		Keep: s.Keep[:n], Weight: s.Weight[:n], KLWeight: s.KLWeight[:n], Grad: make([]float64, n), EntropyGrad: make([]float64, n),
 		Cand: &objective.Candidates{K: 3, IDs: s.Cand.IDs[:3*n], Teacher: s.Cand.Teacher[:4*n], LogP: s.Cand.LogP[:4*n], Grad: make([]float64, 4*n)},
 	}
@@ -83,7 +83,7 @@ func permuted(s *objective.Sequence, order []int) *objective.Sequence {
 		Cand: &objective.Candidates{K: 3, IDs: make([]int32, 3*n), Grad: make([]float64, 4*n)}}
 	for _, f := range []struct{ to, from *[]float64 }{
 		{&u.LogP, &s.LogP}, {&u.Entropy, &s.Entropy}, {&u.Old, &s.Old}, {&u.Ref, &s.Ref}, {&u.Rollout, &s.Rollout}, {&u.Teacher, &s.Teacher},
-		{&u.Adv, &s.Adv}, {&u.Weight, &s.Weight}, {&u.KLWeight, &s.KLWeight},
+		{&u.Adv, &s.Adv}, {&u.CovRank, &s.CovRank}, {&u.Weight, &s.Weight}, {&u.KLWeight, &s.KLWeight},
 	} {
 		for _, j := range order {
 			*f.to = append(*f.to, (*f.from)[j])
@@ -191,7 +191,7 @@ func TestMaskedIsNotZero(t *testing.T) {
 // of the whole is the sum of its tokens' as sequences of their own.
 func TestSignMayChangeInsideASequence(t *testing.T) {
 	objectives := all()
-	for _, name := range []string{"ppo", "dual clip", "cispo", "sapo", "dro", "dppo", "dppo kl", "terms", "corrected truncate", "distilled"} {
+	for _, name := range []string{"ppo", "dual clip", "cispo", "sapo", "dro", "dppo", "dppo kl", "terms", "corrected truncate", "distilled", "kl cov"} {
 		rng := rand.New(rand.NewPCG(29, 30))
 		s := randomSequence(rng, 16)
 		want, _ := eval(t, objectives[name], s)

@@ -41,9 +41,12 @@ const (
 	InputCandidates
 	// InputTeacher: log-probs of a teacher.
 	InputTeacher
+	// InputCovRank: the rank of each token by the covariance of log-prob and
+	// advantage over the step (Layout.CovRanks).
+	InputCovRank
 )
 
-var inputNames = [...]string{"old log-probs", "reference log-probs", "rollout log-probs", "entropies", "candidates", "teacher log-probs"}
+var inputNames = [...]string{"old log-probs", "reference log-probs", "rollout log-probs", "entropies", "candidates", "teacher log-probs", "covariance ranks"}
 
 // String lists the inputs in words, as errors name them.
 func (n Inputs) String() string {

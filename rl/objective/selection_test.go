@@ -2,6 +2,7 @@ package objective_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -210,4 +211,45 @@ func TestAdaptiveEntropy(t *testing.T) {
 		assert.ErrorContains(t, bad.Validate(), want)
 		assert.ErrorContains(t, bad.Update(1), want)
 	}
+}
+
+// Means of the five tokens that count: log-prob -1.5, advantage 0.5.
+func TestCovRanks(t *testing.T) {
+	l := objective.Layout{
+		Include: [][]bool{{true, false, true, true}, {true, true, true}},
+		Keep:    [][]bool{nil, {true, false, true}},
+	}
+	logp := [][]float64{{-.5, excluded, -2.5, -1.5}, {-.5, excluded, -2.5}}
+	adv := [][]float64{{1.5, excluded, 1.5, -.5}, {-.5, excluded, .5}} // covariances 1, -1, 0, -1, 0
+	ranks, err := l.CovRanks(logp, adv)
+	require.NoError(t, err)
+	require.Equal(t, [][]float64{{0, 1, .8, .4}, {1, 1, .6}}, ranks, "of equal ones the first is before")
+
+	// A share of n tokens is the ranks up to it, and one token at least.
+	for share, want := range map[float64]float64{.1: 1, .2: 1, .39: 1, .4: 2, .6: 3, 1: 5} {
+		chosen := objective.Metrics{}
+		for i, in := range l.Include {
+			s := newSequence(make([]float64, len(in)), slices.Repeat([]float64{-1}, len(in)), nil, nil)
+			s.CovRank, s.Keep = ranks[i], l.Keep[i]
+			for t := range in {
+				if !in[t] {
+					s.Weight[t] = 0
+				}
+			}
+			_, m := eval(t, objective.KLCov{Share: share, Coef: 1}, s)
+			chosen.Merge(m)
+		}
+		require.Equal(t, objective.Sum{Sum: want, Count: want}, chosen["kl_cov"], share)
+	}
+
+	empty, err := objective.Layout{Include: [][]bool{{false}, {}}}.CovRanks([][]float64{{excluded}, {}}, [][]float64{{excluded}, {}})
+	require.NoError(t, err)
+	require.Equal(t, [][]float64{{1}, {}}, empty)
+	_, err = l.CovRanks(logp[:1], adv)
+	require.EqualError(t, err, "objective: log-probs of 1 sequences, want 2 as in Layout.Include")
+	_, err = l.CovRanks(logp, [][]float64{adv[0], {1}})
+	require.EqualError(t, err, "objective: sequence 1: 1 advantages, want 3 as in Layout.Include")
+	adv[1][2] = math.Inf(1)
+	_, err = l.CovRanks(logp, adv)
+	require.EqualError(t, err, "objective: sequence 1: log-prob and advantage at position 2 are -2.5 and +Inf, want finite numbers")
 }

@@ -15,6 +15,8 @@ type Sequence struct {
 	Old, Ref, Rollout, Teacher []float64
 	// Adv is the advantage of each token.
 	Adv []float64
+	// CovRank is the rank of each token by covariance (Layout.CovRanks); nil = absent.
+	CovRank []float64
 	// Keep is false for tokens that step credit or TopEntropy masked; nil = none.
 	// Each objective documents what a masked token still contributes.
 	Keep []bool
@@ -54,6 +56,7 @@ func (s *Sequence) check(needs Inputs) error {
 		{"Ref", len(s.Ref), needs&InputRef != 0},
 		{"Rollout", len(s.Rollout), needs&InputRollout != 0},
 		{"Teacher", len(s.Teacher), needs&InputTeacher != 0},
+		{"CovRank", len(s.CovRank), needs&InputCovRank != 0},
 		{"Entropy", len(s.Entropy), needs&InputEntropy != 0},
 		{"EntropyGrad", len(s.EntropyGrad), needs&InputEntropy != 0},
 		{"Keep", len(s.Keep), s.Keep != nil},

@@ -121,6 +121,9 @@ type Distilled struct {
 	Coef float64 `json:"coef"`
 	// Discount is between 0 and 1.
 	Discount float64 `json:"discount"`
+	// GainClamp limits each gain d to ±GainClamp (verl's loss_max_clamp: 10), because a
+	// token that the teacher rules out has no bound on its own; 0 = none.
+	GainClamp float64 `json:"gain_clamp"`
 }
 
 // Needs returns what the objective needs, InputOld and InputTeacher.
@@ -133,6 +136,7 @@ func (d Distilled) Validate() error {
 	}
 	return cmp.Or(
 		checkNonNegative("Distilled.Coef", d.Coef),
+		checkNonNegative("Distilled.GainClamp", d.GainClamp),
 		checkWrapped("Distilled", d.Objective),
 	)
 }
@@ -157,7 +161,7 @@ func (d Distilled) Eval(s *Sequence, m Metrics) (float64, error) {
 		if !finite(gain) {
 			return 0, s.blame(t, InputOld|InputTeacher)
 		}
-		togo += gain
+		togo += limited(gain, d.GainClamp)
 		adv[t] = u.Adv[t] + d.Coef*togo
 		sum -= gain
 		n++

@@ -201,6 +201,16 @@ func TestDistilledDiscountsByPosition(t *testing.T) {
 	assert.Equal(t, objective.Sum{Sum: -2, Count: 2}, m["teacher_kl"])
 }
 
+// GainClamp bounds each gain before they are discounted; the divergence is of all.
+func TestDistilledGainClamp(t *testing.T) {
+	s := newSequence([]float64{-1, -1, -1}, nil, nil, nil)
+	s.Teacher = []float64{-3, -.5, -100}
+	o := objective.Distilled{Objective: objective.ImportanceSampling{}, Coef: 2, Discount: .5, GainClamp: 1}
+	_, m := eval(t, o, s)
+	assert.Equal(t, []float64{2, 0, 2}, s.Grad) // gains -1, .5, -1
+	assert.Equal(t, objective.Sum{Sum: 100.5, Count: 3}, m["teacher_kl"])
+}
+
 func TestDistilledAddsToTheAdvantage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(41, 42))
 	s := randomSequence(rng, 8)

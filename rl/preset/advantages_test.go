@@ -63,6 +63,9 @@ var estimators = map[string]map[string]advantage.Estimator{
 	"prime-rl-559b447": {
 		"grpo":   withoutEmpty{advantage.PerGroup(advantage.DrGRPO{})},
 		"max_rl": withoutEmpty{advantage.PerGroup(advantage.MaxRL{})},
+
+		"grpo-length_penalty":     advantage.GroupEstimator{Norm: advantage.DrGRPO{}, Combine: advantage.Combine{LengthPenalty: 0.25}},
+		"grpo-length_penalty-1.5": advantage.GroupEstimator{Norm: advantage.DrGRPO{}, Combine: advantage.Combine{LengthPenalty: 1.5}},
 	},
 }
 

@@ -33,6 +33,8 @@ type lossCase struct {
 	Loss                            float64
 	Grad                            [][]float64
 	EntropyGrad                     [][]float64 `json:"entropy_grad"`
+	// Fresh says that the policy was still the old one.
+	Fresh bool
 	// Mask, if present, is what the peer left of the batch's mask.
 	Mask [][]int
 }
@@ -91,6 +93,7 @@ type step struct {
 
 	reject     []objective.Rejection
 	topEntropy float64
+	ranked     bool // by covariance
 }
 
 const peers = "../../testdata/peers"
@@ -190,6 +193,13 @@ func (s step) weigh(t *testing.T, agg objective.Aggregation, seqs []*objective.S
 		require.NoError(t, err)
 		for i, q := range seqs {
 			q.Keep = l.Keep[i]
+		}
+	}
+	if s.ranked {
+		ranks, err := l.CovRanks(rows(func(q *objective.Sequence) []float64 { return q.LogP }), rows(func(q *objective.Sequence) []float64 { return q.Adv }))
+		require.NoError(t, err)
+		for i, q := range seqs {
+			q.CovRank = ranks[i]
 		}
 	}
 	loss, kl, err := agg.Weigh(l)

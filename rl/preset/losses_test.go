@@ -74,10 +74,14 @@ func TestLosses(t *testing.T) {
 				if c.Mask != nil {
 					s.Mask = c.Mask
 				}
-				if adv, ok := primeRLAdvantages[c.Name]; ok {
+				if c.Fresh {
+					s.LogP = s.Old
+				}
+				if adv, ok := otherAdvantages[c.Name]; ok {
 					s = s.withAdvantages(adv)
 				}
 				s.reject, s.topEntropy = rejections[c.Name], topEntropies[c.Name]
+				s.ranked = l.Needs()&objective.InputCovRank != 0
 				requireLoss(t, c, l, s, file == "tinker")
 			})
 		}
@@ -159,7 +163,7 @@ var primeRLLosses = map[string]loss{
 	"default-filtered": primeRL(objective.DPPO{Low: 0.2, High: 0.2, Quadratic: 0.001}),
 	"ce":               tokenMean(objective.CrossEntropy{}),
 
-	// These two agree with the advantages of primeRLAdvantages.
+	// These two agree with the advantages of otherAdvantages.
 	"ipo": primeRL(objective.DPPO{Low: 0.1, High: 0.1, Quadratic: 0.001}),
 	"ref_kl": primeRL(objective.Distilled{
 		Objective: objective.DPPO{Low: 0.2, High: 1, Quadratic: 0.001}, Coef: 1,
@@ -168,10 +172,17 @@ var primeRLLosses = map[string]loss{
 
 func primeRL(o objective.Objective) loss { return tokenMean(objective.FromRollout{Objective: o}) }
 
-// primeRLAdvantages are what tokens must come with for two losses of prime-rl
-// to be those above, which is how they differ. For ref_kl it is what Distilled
-// adds the gain to.
-var primeRLAdvantages = map[string]func(logp, rollout, teacher, adv float64) float64{
+// otherAdvantages are what tokens must come with for some losses to be those here,
+// which is how they differ. For Distilled it is what the gain is added to: nothing, if it
+// does not differ.
+var otherAdvantages = map[string]func(logp, rollout, teacher, adv float64) float64{
+	// verl's gain is that over the policy now, on fresh samples the same.
+	"distill-k1": func(logp, _, teacher, _ float64) float64 {
+		return min(max(teacher-logp, -10), 10)
+	},
+	"distill-k1-fresh":            noAdvantage,
+	"distill-k1-fresh-clamp-0.25": noAdvantage,
+	"distill-k1-fresh-no-clamp":   noAdvantage,
 	// A token is dropped in whichever direction its probability has moved;
 	// DPPO looks at the direction of the advantage.
 	"ipo": func(logp, rollout, _, adv float64) float64 {
@@ -189,6 +200,8 @@ var primeRLAdvantages = map[string]func(logp, rollout, teacher, adv float64) flo
 		return rollout - logp
 	},
 }
+
+func noAdvantage(_, _, _, _ float64) float64 { return 0 }
 
 // withAdvantages is the step with other advantages. The teacher is the reference.
 func (s step) withAdvantages(of func(logp, rollout, teacher, adv float64) float64) step {
@@ -217,7 +230,7 @@ func TestPrimeRLDifferences(t *testing.T) {
 		}
 		s := in.Losses[c.Batch]
 		if c.Name == "ref_kl" { // it has no advantages of its own
-			s = s.withAdvantages(func(_, _, _, _ float64) float64 { return 0 })
+			s = s.withAdvantages(noAdvantage)
 		}
 		assert.InDelta(t, w.peer, c.Loss, 1e-4, c.Name)
 		assert.InDelta(t, w.here, s.eval(t, primeRLLosses[c.Name], s.sequences(false)), 1e-4, c.Name)
@@ -288,13 +301,19 @@ var trlLosses = map[string]loss{
 	"grpo-entropy": {objective.Terms{trlPPO, objective.EntropyBonus{Coef: 0.01}}, objective.Split{
 		Loss: objective.SeqMeanTokenMean{CountEmpty: true}, Regularizer: objective.TokenMean{},
 	}},
-	"grpo":           {trlPPO, objective.SeqMeanTokenMean{CountEmpty: true}},
-	"bnpo":           tokenMean(trlPPO),
-	"dr_grpo":        {trlPPO, objective.Constant{Tokens: 10, PerSequence: true}},
-	"luspo":          {trlPPO, objective.SeqMeanTokenSum{CountEmpty: true}},
-	"sapo":           {objective.SAPO{TauPos: 1, TauNeg: 1.05}, objective.SeqMeanTokenMean{CountEmpty: true}},
-	"cispo":          tokenMean(objective.CISPO{High: 1.25}),
-	"cispo-5":        tokenMean(objective.CISPO{High: 5}),
+	"grpo":          {trlPPO, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"bnpo":          tokenMean(trlPPO),
+	"dr_grpo":       {trlPPO, objective.Constant{Tokens: 10, PerSequence: true}},
+	"luspo":         {trlPPO, objective.SeqMeanTokenSum{CountEmpty: true}},
+	"sapo":          {objective.SAPO{TauPos: 1, TauNeg: 1.05}, objective.SeqMeanTokenMean{CountEmpty: true}},
+	"cispo":         tokenMean(objective.CISPO{High: 1.25}),
+	"cispo-5":       tokenMean(objective.CISPO{High: 5}),
+	"vespo":         tokenMean(trlVESPO),
+	"vespo-uniform": tokenMean(trlVESPO),
+	"vespo-wide":    tokenMean(objective.VESPO{KPos: 0.5, LambdaPos: 0.25, KNeg: 1, LambdaNeg: 0.5}),
+	"vespo-sampler": tokenMean(objective.FromRollout{
+		Objective: objective.VESPO{KPos: 0.25, LambdaPos: 0.125, KNeg: 0.5, LambdaNeg: 0.25},
+	}),
 	"sequence-grpo":  {trlGSPO, objective.SeqMeanTokenMean{CountEmpty: true}},
 	"sequence-dapo":  tokenMean(trlGSPO),
 	"sequence-luspo": {trlGSPO, objective.SeqMeanTokenSum{CountEmpty: true}},
@@ -334,6 +353,8 @@ var topEntropies = map[string]float64{
 var (
 	trlPPO  = objective.PPO{ClipLow: 0.2, ClipHigh: 0.2}
 	trlGSPO = objective.GSPO{ClipLow: 0.03, ClipHigh: 0.04}
+
+	trlVESPO = objective.VESPO{KPos: 2, LambdaPos: 3, KNeg: 3, LambdaNeg: 2}
 )
 
 func trlCorrected(level objective.Level, outside objective.Outside, low, high float64) loss {
@@ -397,6 +418,20 @@ var verlLosses = map[string]loss{
 	"dro":             tokenMean(objective.DRO{Beta: 0.05}),
 	"gpg":             tokenMean(objective.DRO{}),
 
+	"kl_cov":                tokenMean(verlKLCov(0.0002, 0.1)),
+	"kl_cov-0.25":           tokenMean(verlKLCov(0.25, 0.5)),
+	"kl_cov-0.25-seq-mean":  {verlKLCov(0.25, 0.5), objective.SeqMeanTokenMean{Epsilon: 1e-8}},
+	"kl_cov-0.25-token-tis": tokenMean(objective.Corrected{Objective: verlKLCov(0.25, 0.5), Max: 2, LogRatioClamp: 20}),
+
+	// Distillation from the reference.
+	"distill-k1":                  tokenMean(verlPPO),
+	"distill-k1-fresh":            tokenMean(objective.Distilled{Objective: verlPPO, Coef: 1, GainClamp: 10}),
+	"distill-k1-fresh-clamp-0.25": tokenMean(objective.Distilled{Objective: verlPPO, Coef: 1, GainClamp: 0.25}),
+	"distill-k1-fresh-no-clamp":   tokenMean(objective.Distilled{Objective: verlPPO, Coef: 1}),
+	"distill-k2-supervised":       tokenMean(objective.KL{Estimator: objective.K2, Beta: 1, ValueClamp: 10}),
+	"distill-abs-supervised":      tokenMean(objective.KL{Estimator: objective.KAbs, Beta: 1, ValueClamp: 10}),
+	"distill-k3-supervised":       tokenMean(objective.KL{Estimator: objective.K3, Beta: 1, LogRatioClamp: 20, ValueClamp: 10}),
+
 	// The actor's whole loss.
 	"ppo_loss":             verlWhole,
 	"ppo_loss-rs-token_k1": verlWhole, // rejected tokens are in no term
@@ -416,6 +451,10 @@ var (
 	})
 	verlSeqMean = objective.SeqMeanTokenMean{CountEmpty: true, Epsilon: 1e-8}
 )
+
+func verlKLCov(share, coef float64) objective.Objective {
+	return objective.Terms{objective.ImportanceSampling{}, objective.KLCov{Share: share, Coef: coef}}
+}
 
 func verlCorrected(level objective.Level, outside objective.Outside, low, high float64) loss {
 	return tokenMean(objective.Corrected{

@@ -99,6 +99,34 @@ def sapo(pos, neg):
     return loss
 
 
+def vespo(k_pos, lambda_pos, k_neg, lambda_neg):
+    """A masked token takes part in the product while it counts."""
+
+    def loss(b, i, counts):
+        w = ((b.logp[i] - b.old[i]) * counts).sum().exp().detach()
+        pos, neg = w**k_pos * (lambda_pos * (1 - w)).exp(), w**k_neg * (lambda_neg * (1 - w)).exp()
+        return -torch.where(b.adv[i] >= 0, pos, neg) * b.adv[i] * b.logp[i]
+
+    return loss
+
+
+def kl_cov(share, coef, line):
+    """Plus the distance from the old policy, where the covariance is among the largest."""
+    included = line["mask"]
+    keep = line.get("keep") or [[1] * len(r) for r in included]
+    places = [(i, t) for i, r in enumerate(included) for t, l in enumerate(r) if l and keep[i][t]]
+    a = torch.tensor([line["advantages"][i][t] for i, t in places])
+    p = torch.tensor([line["old"][i][t] for i, t in places])
+    top = torch.topk((a - a.mean()) * (p - p.mean()), max(1, int(len(places) * share))).indices
+    chosen = {places[j] for j in top.tolist()}
+
+    def loss(b, i):
+        held = torch.tensor([float((i, t) in chosen) for t, l in enumerate(included[i]) if l])
+        return -b.adv[i] * b.ratio(i) + coef * held * (b.logp[i] - b.old[i]).abs()
+
+    return loss
+
+
 def gspo(low, high, token):
     """A masked token takes part in the ratio while it counts."""
 
@@ -269,6 +297,30 @@ def losses():
     loss_vector("gspo", {"policy": kinded("gspo", clip_low=0.2, clip_high=0.28)}, flat, gspo(0.2, 0.28, False), ratio_counts=True)
     token = kinded("gspo_token", clip_low=0.2, clip_high=0.28)
     vector("gspo_token, signs that flip", token, gspo(0.2, 0.28, True), ratio_counts=True)
+
+    smooth = kinded("vespo", k_pos=0.5, lambda_pos=0.25, k_neg=1, lambda_neg=0.5)
+    for masked in ("stay", "exclude"):
+        loss_vector(
+            f"vespo, {masked}", {"policy": smooth, "aggregation": {"masked": masked}},
+            step(keep=KEEP), vespo(0.5, 0.25, 1, 0.5), masked=masked, ratio_counts=True,
+        )
+        held = [kinded("importance_sampling"), kinded("kl_cov", share=0.4, coef=0.3)]
+        loss_vector(f"kl_cov, {masked}", {"policy": held, "aggregation": {"masked": masked}}, step(keep=KEEP), kl_cov(0.4, 0.3, step(keep=KEEP)), masked=masked)
+    loss_vector(
+        "kl_cov, a single token", {"policy": [kinded("importance_sampling"), kinded("kl_cov", share=0.01, coef=0.3)]},
+        step(), kl_cov(0.01, 0.3, step()),
+    )
+    taught = {k: v for k, v in step(teacher=REF).items() if k != "advantages"}
+    for discount, clamp in ((0, 0), (0, 0.5), (0.5, 0.5)):
+
+        def gains(b, i):
+            g = b.ref[i] - b.old[i]
+            g = g.clamp(-clamp, clamp) if clamp else g
+            togo = [sum(discount ** (u - t) * g[u] for u in range(t, len(g))) for t in range(len(g))]
+            return -2 * torch.stack(togo) * b.ratio(i)
+
+        config = kinded("distilled", coef=2, discount=discount, gain_clamp=clamp, objective=kinded("importance_sampling"))
+        loss_vector(f"distilled, discount {discount}, clamp {clamp}", {"policy": config}, taught, gains, chosen=taught | {"ref": REF, "advantages": ADV})
 
     k3 = {"estimator": "k3", "beta": 0.1}
     for aggregation, options, same in [
@@ -457,6 +509,10 @@ def estimators():
     estimate("grpo, population std", of_group("grpo", epsilon=1e-4, std="population"), centred(lambda r: 1 / (std(r, True) + 1e-4)))
     estimate("grpo, floor", of_group("grpo", epsilon=1e-4, min_std=0.4), centred(lambda r: 1 / (max(std(r), 0.4) + 1e-4)))
     estimate("dr_grpo", of_group("dr_grpo"), centred(lambda r: 1.0))
+    estimate(
+        "dr_grpo, length penalty", of_group("dr_grpo") | {"combine": {"length_penalty": 0.25}},
+        lambda r, n: centred(lambda r: 1.0)([x - 0.25 * max(0, mean(r)) * l / max(n) for x, l in zip(r, n)], n),
+    )
     estimate("rloo", of_group("rloo", singleton="raw"), centred(lambda r: len(r) / (len(r) - 1), 1.0))
     estimate("maxrl", of_group("maxrl"), centred(lambda r: 1 / mean(r) if mean(r) > 0 else 0.0))
     estimate("maxrl, negative means", of_group("maxrl", negative_mean=True, epsilon=1e-6), centred(lambda r: 1 / (mean(r) + 1e-6)))

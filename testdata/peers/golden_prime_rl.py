@@ -75,6 +75,7 @@ for file, owner, names in (
     ("trainer", "DefaultLossConfig", "dppo_mask_low dppo_mask_high adv_tau kl_tau"),
     ("trainer", "IPOLossConfig", "ipo_threshold adv_tau kl_tau"),
     ("algorithm", "GRPOAlgoConfig", "length_penalty"),
+    ("algorithm", "LinearLengthPenaltyConfig", "num_output_tokens_weight num_input_tokens_weight num_turns_weight"),
     ("orchestrator", "TrainConfig", "filter_zero_advantages"),
     ("orchestrator", "TrainSamplingConfig", "temperature"),
 ):
@@ -83,10 +84,10 @@ for file, owner, names in (
 # Advantages, float32 inside.
 
 
-def advantages(name, cls, batch_name):
+def advantages(name, cls, batch_name, length_penalty=golden.defaults["length_penalty"]):
     b = data["advantages"][batch_name]
     algorithm = cls.__new__(cls)
-    algorithm.length_penalty = golden.defaults["length_penalty"]
+    algorithm.length_penalty = length_penalty
     result = []
     for rewards, tokens in zip(b["rewards"], b["tokens"]):
         traces = [
@@ -96,6 +97,9 @@ def advantages(name, cls, batch_name):
                 has_error=False,
                 agent=types.SimpleNamespace(trainable=True),
                 nodes=[types.SimpleNamespace(mask=[True] * n, token_ids=[1] * n, advantages=[])],
+                num_output_tokens=n,
+                num_total_tokens=n + 11,
+                num_turns=1,
             )
             for i, (r, n) in enumerate(zip(rewards, tokens))
         ]
@@ -107,6 +111,12 @@ def advantages(name, cls, batch_name):
 for b in ("ragged", "ones", "noise", "constant"):
     advantages("grpo", grpo.GRPOAlgorithm, b)
     advantages("max_rl", max_rl.MaxRLAlgorithm, b)
+
+# The prompt and the number of turns are those of the whole group.
+penalty = types.SimpleNamespace(**{k: v for k, v in golden.defaults.items() if k.startswith("num_")})
+advantages("grpo-length_penalty", grpo.GRPOAlgorithm, "lengths", penalty)
+penalty.num_output_tokens_weight = 1.5
+advantages("grpo-length_penalty-1.5", grpo.GRPOAlgorithm, "lengths", penalty)
 
 # Losses, divided by the number of tokens as in trainer/rl/train.py.
 

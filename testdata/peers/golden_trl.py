@@ -27,6 +27,7 @@ golden.default(
     "GRPOConfig",
     """
     beta epsilon epsilon_high delta loss_type scale_rewards importance_sampling_level entropy_coef
+    vespo_k_pos vespo_lambda_pos vespo_k_neg vespo_lambda_neg
     temperature mask_truncated_completions multi_objective_aggregation use_bias_correction_kl
     top_entropy_quantile use_adaptive_entropy entropy_coef_min entropy_coef_max entropy_coef_delta entropy_target
     num_iterations use_vllm vllm_importance_sampling_mode vllm_importance_sampling_clip_max
@@ -204,6 +205,18 @@ loss("grpo-entropy", loss_type="grpo", entropy_coef=0.01)
 for kind in ("grpo", "bnpo", "dr_grpo", "luspo", "sapo"):
     loss(kind, loss_type=kind)
 loss("cispo", loss_type="cispo", epsilon_high=1.25)
+for batch_name in ("step", "far"):
+    loss("vespo", batch_name, loss_type="vespo")
+loss("vespo-uniform", loss_type="vespo", adv="row_adv")
+loss("vespo-wide", loss_type="vespo", vespo_k_pos=0.5, vespo_lambda_pos=0.25, vespo_k_neg=1.0, vespo_lambda_neg=0.5)
+# The product of the ratios to the sampler, if its bounds are wide enough.
+WIDE = {"vespo_k_pos": 0.25, "vespo_lambda_pos": 0.125, "vespo_k_neg": 0.5, "vespo_lambda_neg": 0.25}
+loss(
+    "vespo-sampler",
+    loss_type="vespo",
+    correction={"vllm_importance_sampling_mode": "token_truncate", "vllm_importance_sampling_clip_max": 1e9},
+    **WIDE,
+)
 loss("cispo-5", loss_type="cispo", epsilon_high=5.0)
 SEQUENCE = {"importance_sampling_level": "sequence", "epsilon": 0.03, "epsilon_high": 0.04, "adv": "row_adv"}
 loss("sequence-grpo", loss_type="grpo", **SEQUENCE)

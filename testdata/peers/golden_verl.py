@@ -9,8 +9,9 @@ import peer
 
 peer.stub("ray", "pylatexenc", "wandb", "peft", "datasets", "accelerate", "pandas", "qwen_vl_utils", "PIL")
 
+from verl.trainer.distillation import losses as distillation  # noqa: E402
 from verl.trainer.ppo import core_algos, rollout_corr_helper  # noqa: E402
-from verl.workers.config import ActorConfig, PolicyLossConfig  # noqa: E402
+from verl.workers.config import ActorConfig, DistillationLossConfig, PolicyLossConfig  # noqa: E402
 from verl.workers.utils import losses  # noqa: E402
 
 DTYPE = torch.float64
@@ -19,12 +20,13 @@ golden = peer.Golden("verl-0.9.1", "verl")
 data = peer.inputs()
 
 
-def config(global_batch_info=None, loss_mode="vanilla", dro_beta=None, **options):
+def config(global_batch_info=None, loss_mode="vanilla", **options):
+    policy = {k: options.pop(k) for k in ("dro_beta", "kl_cov_ratio", "ppo_kl_coef") if k in options}
     return ActorConfig(
         strategy="fsdp",
         rollout_n=1,
         use_dynamic_bsz=True,
-        policy_loss=PolicyLossConfig(loss_mode=loss_mode, dro_beta=dro_beta),
+        policy_loss=PolicyLossConfig(loss_mode=loss_mode, **policy),
         global_batch_info=global_batch_info or {},
         **options,
     )
@@ -46,7 +48,13 @@ golden.default(
     kl_loss_coef kl_loss_type ppo_epochs
     """,
 )
-golden.default(root / "workers/config/actor.py", root.parent, "PolicyLossConfig", "loss_mode")
+golden.default(root / "workers/config/actor.py", root.parent, "PolicyLossConfig", "loss_mode kl_cov_ratio ppo_kl_coef")
+golden.default(
+    root / "workers/config/distillation.py",
+    root.parent,
+    "DistillationLossConfig",
+    "distillation_loss_coef loss_max_clamp",
+)
 golden.default(
     root / "trainer/config/algorithm.py",
     root.parent,
@@ -243,6 +251,17 @@ for kind in ("tv", "kl"):
     loss(f"dppo_{kind}-c-20", fn, clip_ratio_low=0.05, clip_ratio_high=0.05, clip_ratio_c=20.0)
 loss("dro", A.compute_policy_loss_dro, dro_beta=0.05)
 loss("gpg", A.compute_policy_loss_gpg)
+kl_cov = A.compute_policy_loss_kl_cov
+loss("kl_cov", kl_cov)
+loss("kl_cov-0.25", kl_cov, kl_cov_ratio=0.25, ppo_kl_coef=0.5)
+loss("kl_cov-0.25-seq-mean", kl_cov, "seq-mean-token-mean", kl_cov_ratio=0.25, ppo_kl_coef=0.5)
+loss(
+    "kl_cov-0.25-token-tis",
+    kl_cov,
+    kl_cov_ratio=0.25,
+    ppo_kl_coef=0.5,
+    weights={"rollout_is": "token", "rollout_is_threshold": 2.0},
+)
 
 
 def bypass(name, weights):
@@ -268,29 +287,37 @@ def bypass(name, weights):
 bypass("bypass-reinforce-token-tis", {"rollout_is": "token", "rollout_is_threshold": 2.0})
 
 
+losses.no_padding_2_padding = distillation.no_padding_2_padding = lambda x, _: x
+
+
+class Data(dict):
+    """A micro-batch, which is all of the step. The teacher is the reference."""
+
+    def __init__(self, t):
+        super().__init__(
+            response_mask=t["mask"],
+            old_log_probs=t["old"],
+            advantages=t["adv"],
+            ref_log_prob=t["ref"],
+            teacher_logprobs=t["ref"].unsqueeze(-1),
+            dp_size=1,
+            batch_num_tokens=int(t["mask"].sum()),
+            global_batch_size=len(t["mask"]),
+        )
+
+    def select(self, *_):
+        return self
+
+    def to_padded_tensor(self):
+        return self
+
+
 def whole(name, rs=None, **options):
     """The actor's whole loss: policy, entropy and KL, as in training."""
     t = tensors("step", "adv")
     if rs:
         t["mask"] = reject(t, *rs)
-    losses.no_padding_2_padding = lambda x, _: x
-
-    class Data(dict):
-        def select(self, *_):
-            return self
-
-        def to_padded_tensor(self):
-            return self
-
-    batch = Data(
-        response_mask=t["mask"],
-        old_log_probs=t["old"],
-        advantages=t["adv"],
-        ref_log_prob=t["ref"],
-        dp_size=1,
-        batch_num_tokens=int(t["mask"].sum()),
-        global_batch_size=len(t["mask"]),
-    )
+    batch = Data(t)
     value, _ = losses.ppo_loss(config(**options), {"log_probs": t["logp"], "entropy": t["entropy"]}, batch)
     value.backward()
     golden.add(
@@ -316,6 +343,36 @@ whole(
     loss_agg_mode="seq-mean-token-mean",
 )
 whole("ppo_loss-rs-token_k1", ("token_k1", "0.75_1.5"), entropy_coeff=0.01, use_kl_loss=True)
+
+
+
+def distill(name, batch_name="step", fresh=False, **options):
+    """The loss of distillation alone; if fresh, the policy is still the old one."""
+    t = tensors(batch_name, "adv")
+    logp = t["old"].clone().requires_grad_() if fresh else t["logp"]
+    settings = types.SimpleNamespace(distillation_loss=DistillationLossConfig(**options))
+    value, _ = distillation.distillation_loss(config(), settings, {"log_probs": logp}, Data(t))
+    value.backward()
+    golden.add(
+        "losses",
+        name,
+        [distillation.distillation_loss, distillation.compute_distillation_loss_reverse_kl_estimator],
+        "float64",
+        batch=batch_name,
+        adv="adv",
+        fresh=fresh,
+        loss=value.item(),
+        grad=peer.rows(logp.grad),
+    )
+
+
+for batch_name in ("step", "far"):
+    distill("distill-k1", batch_name, loss_mode="k1")
+    distill("distill-k1-fresh", batch_name, fresh=True, loss_mode="k1")
+    for kind in ("k2", "abs", "k3"):
+        distill(f"distill-{kind}-supervised", batch_name, loss_mode=kind, use_policy_gradient=False)
+distill("distill-k1-fresh-clamp-0.25", fresh=True, loss_mode="k1", loss_max_clamp=0.25)
+distill("distill-k1-fresh-no-clamp", "far", fresh=True, loss_mode="k1", loss_max_clamp=None)
 
 # KL estimators, per token.
 for batch_name in ("step", "far"):

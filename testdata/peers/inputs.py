@@ -42,6 +42,11 @@ NOISE = {
 }
 # Equal rewards, for a run in float32, whose mean over seven is not the reward.
 CONSTANT = {"rewards": [[0.3] * 7], "tokens": [[1] * 7]}
+# Groups for a penalty on length: mixed, all right, all wrong, a single length, a singleton.
+LENGTHS = {
+    "rewards": [[1.0, 1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.5, 0.25], [1.0, 1.0], [0.7]],
+    "tokens": [[3, 7, 2, 1], [2, 5, 5], [1, 4, 2], [6, 1], [3, 3], [4]],
+}
 # Two rewards per completion; null is unscorable. Group 1 has a completion that
 # no reward could judge and one that only the second could, group 2 a single
 # completion that anything could judge, group 3 two constant rewards.
@@ -171,6 +176,7 @@ INPUTS = {
         "ones": ONES,
         "noise": NOISE,
         "constant": CONSTANT,
+        "lengths": LENGTHS,
         "multi": MULTI,
         "scored": SCORED,
         "shaped": SHAPED,

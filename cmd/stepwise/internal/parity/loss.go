@@ -58,6 +58,16 @@ func (st *Step) eval(o objective.Objective, p preset.Preset) (*stepResult, error
 	if err != nil {
 		return nil, &LineError{Line: st.Line, Err: err}
 	}
+	var ranks [][]float64
+	if o.Needs()&objective.InputCovRank != 0 {
+		logp := st.Old
+		if logp == nil { // inside from_rollout
+			logp = st.Rollout
+		}
+		if ranks, err = layout.CovRanks(logp, st.Advantages); err != nil {
+			return nil, &LineError{Line: st.Line, Err: err}
+		}
+	}
 	weight, klWeight, err := p.Aggregation.Weigh(layout)
 	if errors.Is(err, objective.ErrNoTokens) {
 		res.Loss = number(math.NaN())
@@ -68,7 +78,7 @@ func (st *Step) eval(o objective.Objective, p preset.Preset) (*stepResult, error
 	}
 	for i := range st.LogP {
 		s := st.sequence(i)
-		s.Keep = row(layout.Keep, i)
+		s.Keep, s.CovRank = row(layout.Keep, i), row(ranks, i)
 		s.Weight, s.KLWeight, s.Grad, s.EntropyGrad = weight[i], klWeight[i], res.Grad[i], row(res.EntropyGrad, i)
 		l, err := o.Eval(s, metrics)
 		if err == nil {
