@@ -39,8 +39,9 @@ type EngineConfig struct {
 	// Weights is the format of the weights laid out for sampling:
 	// tensor.FormatFloat32 (the default), or tensor.FormatBFloat16, which reads
 	// half as much memory for every token. Samples and their log-probs are then
-	// those of a model with rounded weights, not of the one that is trained. A
-	// backend that is no tensor.Packer has Float32 only.
+	// those of a model with rounded weights, not of the one that is trained; with
+	// Static, so is what a LogProber of the decoder computes while the layout is
+	// kept. A backend that is no tensor.Packer has Float32 only.
 	Weights tensor.Format
 	// OnToken, if not nil, is called with every token as soon as it is drawn,
 	// so that a sample can be read while it grows: with the request's index in

@@ -224,6 +224,31 @@ func TestEngineLogitsNotFinite(t *testing.T) {
 	}
 }
 
+// Settings that a float32 cannot hold mean the same where the backend draws, in float32, as
+// where the engine does: almost uniform draws, and the most likely token alone.
+func TestSamplingSettingsBeyondAFloat32(t *testing.T) {
+	for name, b := range map[string]tensor.Backend{"the engine draws": openCPU(t), "the backend draws": reference.New()} {
+		e := newEngine(t, sharpDecoder(t, b), local.EngineConfig{})
+		r := rollout.Request{Prompt: []int32{1, 5}, N: 40, Params: rollout.Params{MaxTokens: 1}}
+		greedy := generate(t, e, r)[0][0].Tokens
+		first := func(p rollout.Params) map[int32]bool {
+			p.MaxTokens = 1
+			r.Params = p
+			ids := map[int32]bool{}
+			for _, c := range generate(t, e, r)[0] {
+				ids[c.Tokens[0]] = true
+				if p.Temperature < 1 {
+					require.Equal(t, []float64{0}, c.LogP, "%s, temperature %v", name, p.Temperature)
+				}
+			}
+			return ids
+		}
+		require.Equal(t, map[int32]bool{greedy[0]: true}, first(rollout.Params{Temperature: 1e-60}), name)
+		require.Equal(t, map[int32]bool{greedy[0]: true}, first(rollout.Params{Temperature: 1, TopP: 1e-60}), name)
+		require.Greater(t, len(first(rollout.Params{Temperature: 1e60})), 5, name)
+	}
+}
+
 // An engine that is given no end-of-text tokens has those of the decoder's folder, and
 // none if it is given an empty list.
 func TestEngineEndsAsTheFolderSays(t *testing.T) {

@@ -262,8 +262,9 @@ func (g *generation) drawOnBackend() error {
 			u = min(float32(s.Uniform()), math.Nextafter32(1, 0))
 		}
 		d.Rows, d.Uniform = append(d.Rows, int32(g.draws[i].row)), append(d.Uniform, u)
-		d.Temperature = append(d.Temperature, float32(p.Temperature))
-		d.TopK, d.TopP = append(d.TopK, int32(min(p.TopK, g.shape.Vocab))), append(d.TopP, float32(p.TopP))
+		d.Temperature = append(d.Temperature, within(p.Temperature, math.SmallestNonzeroFloat32))
+		// The most likely token has more than this share of any vocabulary.
+		d.TopK, d.TopP = append(d.TopK, int32(min(p.TopK, g.shape.Vocab))), append(d.TopP, within(p.TopP, 0x1p-32))
 	}
 	g.drawn = slices.Grow(g.drawn[:0], 3*len(d.Rows))[:3*len(d.Rows)]
 	if err := g.decoder.AppendDraw(g.cache, &g.pass, d, g.drawn); err != nil {
@@ -283,6 +284,14 @@ func (g *generation) drawOnBackend() error {
 		}
 	}
 	return nil
+}
+
+// within is v as a float32 from least on, but neither infinite nor, unless v is, 0.
+func within(v, least float64) float32 {
+	if v == 0 {
+		return 0
+	}
+	return float32(min(max(v, least), math.MaxFloat32))
 }
 
 // drawGrain is the number of logits that are worth another goroutine: some

@@ -221,7 +221,7 @@ func (l *head) TopK(p *pass, x tensor.Buffer, rows []int32, invTemp float32, c *
 		}
 		for i, id := range read {
 			if id < 0 {
-				err = errors.New("model: the logits are not finite, so that no tokens are the most likely ones")
+				err = errNotFinite
 				return
 			}
 			c.IDs[from*c.K+i] = int32(id)
@@ -231,5 +231,13 @@ func (l *head) TopK(p *pass, x tensor.Buffer, rows []int32, invTemp float32, c *
 	if err != nil {
 		return err
 	}
-	return l.readCandidates(p, m)
+	if err := l.readCandidates(p, m); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(c.LogP, math.IsNaN) {
+		return errNotFinite
+	}
+	return nil
 }
+
+var errNotFinite = errors.New("model: the logits are not finite, so that no tokens are the most likely ones")

@@ -198,6 +198,51 @@ func TestPaddingIsNeverACandidate(t *testing.T) {
 	}
 }
 
+// A logit that is not finite is an error, also where there are K others.
+func TestTopKOfLogitsThatAreNotFinite(t *testing.T) {
+	for _, b := range []tensor.Backend{reference.New(), newCPU(t)} {
+		for name, w := range map[string]float64{"NaN": math.NaN(), "+Inf or -Inf": math.Inf(1)} {
+			d, err := NewDecoder(b, shapes["llama"], 7)
+			require.NoError(t, err)
+			b.Fill(b.Slice(d.head.Out.W.Value, 0, 1), float32(w)) // of token 0
+			p, tg := groups()
+			err = d.TopK(p, tg.Rows, 1, NewCandidates(len(tg.Rows), 2))
+			require.ErrorContains(t, err, "the logits are not finite", "%s on %s", name, b.Name())
+		}
+	}
+}
+
+// At a temperature near 0 the most likely token has all of the probability, and what the
+// others would have is no NaN.
+func TestTemperatureNearZero(t *testing.T) {
+	for _, b := range []tensor.Backend{reference.New(), newCPU(t)} {
+		d, err := NewDecoder(b, shapes["llama"], 7)
+		require.NoError(t, err)
+		p, tg := groups()
+		n := len(tg.Rows)
+		best := NewCandidates(n, 1)
+		require.NoError(t, d.TopK(p, tg.Rows, 1, best))
+		tg.IDs = best.IDs
+		for _, temperature := range []float64{1e-30, 1e-38, 1e-60, math.SmallestNonzeroFloat64} {
+			tg.Temperature = temperature
+			logp, entropy := make([]float32, n), make([]float32, n)
+			require.NoError(t, d.Forward(p, tg, logp, entropy))
+			require.Equal(t, make([]float32, n), logp, "%v", temperature)
+			require.Equal(t, make([]float32, n), entropy, "%v", temperature)
+			ones := make([]float32, n)
+			for i := range ones {
+				ones[i] = 1
+			}
+			require.NoError(t, d.Backward(ones, ones))
+			for _, p := range d.Params() {
+				g := make([]float32, p.Len())
+				require.NoError(t, b.Read(g, p.Grad))
+				require.Equal(t, make([]float32, len(g)), g, "%v: %s", temperature, p.Name)
+			}
+		}
+	}
+}
+
 // 1,024 rows of 32,768 logits would take 128 MiB. Candidates are found in 16 MiB of
 // them, and trained with the 64 MiB that the head keeps for Backward.
 func TestCandidatesAreFoundInChunks(t *testing.T) {

@@ -171,12 +171,12 @@ func (d *Decoder) forward(p *Pack, t *Targets, logp, entropy []float32, keep boo
 	return nil
 }
 
-// inverse returns 1/temperature; 0 stands for 1.
+// inverse returns 1/temperature, but nothing infinite; 0 stands for 1.
 func inverse(temperature float64) float32 {
 	if temperature == 0 {
 		return 1
 	}
-	return float32(1 / temperature)
+	return float32(min(1/temperature, math.MaxFloat32))
 }
 
 // begin starts a pass over p.

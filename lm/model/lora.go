@@ -41,8 +41,10 @@ type saved struct {
 // AddLoRA gives the decoder's layers adapters that change nothing yet: A is
 // uniform in ±1/√in, as in PEFT, and B is 0. It frees the gradients of the
 // decoder's own weights, so call it before an optimiser is made. The error is
-// c.Validate's, or names what c selects and cannot be trained. It panics if there
-// are adapters already, or if c has modules_to_save and the decoder is packed.
+// c.Validate's, or names what c selects and cannot be trained, or is the backend's as
+// far as it is known by then, such as tensor.ErrOutOfMemory; after that the decoder has
+// no adapters but is frozen. It panics if there are adapters already, or if c has
+// modules_to_save and the decoder is packed.
 func (d *Decoder) AddLoRA(c LoRAConfig, seed uint64) (*LoRA, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -56,6 +58,15 @@ func (d *Decoder) AddLoRA(c LoRAConfig, seed uint64) (*LoRA, error) {
 		return nil, err
 	}
 	l := d.attach(c, plan, false)
+	if err := tensor.Err(d.b); err != nil {
+		n := 0
+		for _, p := range l.params {
+			n += p.Len()
+		}
+		l.Free()
+		_ = d.b.Sync() // clears the error
+		return nil, fmt.Errorf("model: adapters of %d parameters: %w", n, err)
+	}
 	for _, s := range l.saved {
 		d.b.Copy(s.copy.Value, s.original.Value)
 	}

@@ -105,6 +105,10 @@ func TestOutOfMemory(t *testing.T) {
 	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
 	require.ErrorContains(t, err, "optim: moments of 21 tensors: cramped:0: Alloc of ")
 	require.Equal(t, 2*params-1, b.left)
+	b.left = 2 * params // enough for all but the norm of the gradient
+	_, err = optim.NewAdamW(b, d.Params(), optim.DefaultConfig())
+	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
+	require.Equal(t, 2*params, b.left)
 
 	b.left = 1 << 15
 	pack, targets := &model.Pack{}, &model.Targets{Rows: []int32{0}, IDs: []int32{1}}
@@ -124,6 +128,16 @@ func TestOutOfMemory(t *testing.T) {
 	require.ErrorIs(t, d.Forward(large, targets, make([]float32, 1), nil), tensor.ErrOutOfMemory)
 	require.Error(t, b.Sync())
 	require.NoError(t, d.Forward(pack, targets, make([]float32, 1), nil))
+
+	left := b.left
+	b.left = 0
+	_, err = d.AddLoRA(model.LoRAConfig{Rank: 1000, Alpha: 4, Targets: model.AllProjections}, 2)
+	require.ErrorIs(t, err, tensor.ErrOutOfMemory)
+	require.ErrorContains(t, err, "model: adapters of ")
+	require.Nil(t, d.LoRA())
+	require.Equal(t, params, b.left, "of the gradients")
+	b.left += left
+	require.NoError(t, d.Score(pack, targets, make([]float32, 1), nil))
 	d.Free()
 	require.Equal(t, 1<<18+2*params, b.left)
 }

@@ -94,23 +94,23 @@ func NewAdamW(b tensor.Backend, params []*tensor.Param, c Config) (*AdamW, error
 		a.first = append(a.first, b.Alloc(p.Len()))
 		a.second = append(a.second, b.Alloc(p.Len()))
 	}
+	norms := len(a.params)
+	if a.updater, _ = b.(tensor.Updater); a.updater != nil {
+		norms = 1
+	}
+	a.norms, a.squares = b.Alloc(norms), make([]float32, norms)
 	if err := tensor.Err(b); err != nil {
-		for i := range a.params {
-			b.Free(a.first[i])
-			b.Free(a.second[i])
-		}
+		a.Free()
 		_ = b.Sync() // clears the error
 		return nil, fmt.Errorf("optim: moments of %d tensors: %w", len(a.params), err)
 	}
-	if a.updater, _ = b.(tensor.Updater); a.updater != nil {
-		a.norms, a.squares = b.Alloc(1), make([]float32, 1)
+	if a.updater != nil {
 		for i, p := range a.params {
 			a.tensors = append(a.tensors, tensor.AdamWTensor{P: p.Value, G: p.Grad, M: a.first[i], V: a.second[i], NoDecay: p.NoDecay})
 			a.grads = append(a.grads, p.Grad)
 		}
 		return a, nil
 	}
-	a.norms, a.squares = b.Alloc(len(a.params)), make([]float32, len(a.params))
 	for i := range a.params {
 		a.norm = append(a.norm, b.Slice(a.norms, i, i+1))
 	}

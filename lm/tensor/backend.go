@@ -164,7 +164,8 @@ type Backend interface {
 	// LogProb reads logits [rows×vocab], one row for each of targets. Of the
 	// distribution softmax(invTemp·row) it writes the log-prob of the row's
 	// target into logp [rows] and the entropy into entropy [rows], both in
-	// nats; a nil entropy is not written. stats [rows×3] receives what the
+	// nats; a nil entropy is not written. A logit of -Inf is a token of probability 0,
+	// which adds nothing to entropy and gradients. stats [rows×3] receives what the
 	// backward pass needs of each row: its largest logit, the logarithm of
 	// Σ exp(invTemp·(logit − largest)), and the entropy.
 	LogProb(logp, entropy, stats, logits Buffer, targets []int32, vocab int, invTemp float32)

@@ -128,9 +128,11 @@ func (n *neon) expSums() {
 		n.load(4, x)
 		n.fsub(4, 4, 1)
 		n.fmul(4, 4, 0)
-		n.move(5, 4)
+		n.constant(5, -105)
+		n.fmax(5, 4, 5) // below, the exponential is 0: so is 0 times it
 		n.exp(4, 6, 7, 16)
 		n.clearTail(4, 6)
+		n.clearTail(5, 6) // of what may be infinite
 		n.fadd(2, 2, 4)
 		n.fmla(3, 5, 4)
 	})
@@ -156,8 +158,11 @@ func (n *neon) softmaxGrad() {
 		n.move(6, 4)
 		n.fmla(6, 5, 3) // a·z + b
 		n.exp(5, 7, 16, 17)
+		n.zero(7)
+		n.fcmeq(16, 5, 7)
 		n.fmul(5, 5, 6)
 		n.fneg(5, 5)
+		n.replace(5, 7, 16) // 0 where p is 0
 		n.store(5, x)
 	})
 	n.end()

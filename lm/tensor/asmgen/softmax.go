@@ -1,6 +1,9 @@
 package main
 
-import "github.com/mmcloughlin/avo/operand"
+import (
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
 
 func (v *vec) max() {
 	v.function("max", "func(x []float32) (top float32)")
@@ -27,9 +30,10 @@ func (v *vec) expSums() {
 		v.load(x, 4)
 		v.VSUBPS(v.r(1), v.r(4), v.r(4))
 		v.VMULPS(v.r(0), v.r(4), v.r(4))
-		v.VMOVAPS(v.r(4), v.r(5))
+		v.VMAXPS(v.constant(-105), v.r(4), v.r(5)) // below, the exponential is 0: so is 0 times it
 		v.exp(4, 6, 7)
 		v.clearTail(4)
+		v.clearTail(5) // of what may be infinite
 		v.VADDPS(v.r(4), v.r(2), v.r(2))
 		v.VFMADD231PS(v.r(4), v.r(5), v.r(3))
 	})
@@ -38,6 +42,19 @@ func (v *vec) expSums() {
 	v.result("sum", 2)
 	v.result("weighted", 3)
 	v.end()
+}
+
+// unlessZero sets register i to register from where it is not 0; zero is a temporary.
+func (v *vec) unlessZero(i, from, zero int) {
+	const unequal = 4 // or NaN
+	v.zero(zero)
+	if v.wide() {
+		v.VCMPPS(operand.U8(unequal), v.r(zero), v.r(i), reg.K2)
+		v.VMOVAPS_Z(v.r(from), reg.K2, v.r(i))
+		return
+	}
+	v.VCMPPS(operand.U8(unequal), v.r(zero), v.r(i), v.r(i))
+	v.VANDPS(v.r(from), v.r(i), v.r(i))
 }
 
 func (v *vec) softmaxGrad() {
@@ -55,7 +72,8 @@ func (v *vec) softmaxGrad() {
 		v.exp(5, 7, 8)
 		// −p·(a·z + b)
 		v.VFNMSUB213PS(v.r(4), v.r(3), v.r(6))
-		v.VMULPS(v.r(6), v.r(5), v.r(5))
+		v.VMULPS(v.r(5), v.r(6), v.r(6))
+		v.unlessZero(5, 6, 7)
 		v.store(5, x)
 	})
 	v.end()

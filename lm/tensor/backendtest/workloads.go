@@ -3,6 +3,7 @@ package backendtest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 )
@@ -331,10 +332,17 @@ func tanh(e *env) {
 func logProb(e *env) {
 	for _, rows := range []int{0, 1, 9} {
 		for _, vocab := range []int{1, 2, 33, 1000} {
-			for _, std := range []float64{1, 5000} { // large logits must not overflow
-				name := fmt.Sprintf(" rows=%d vocab=%d std=%v", rows, vocab, std)
-				z := e.normal(rows*vocab, std)
-				targets := e.indices(rows, vocab)
+			for _, kind := range []string{"normal", "large", "ruled out"} {
+				name := fmt.Sprintf(" rows=%d vocab=%d: %s", rows, vocab, kind)
+				z, targets := e.normal(rows*vocab, 1), e.indices(rows, vocab)
+				for i := range z {
+					switch {
+					case kind == "large": // must not overflow
+						z[i] *= 1e6
+					case kind == "ruled out" && i%3 > 0 && i%vocab != int(targets[i/vocab]):
+						z[i] = float32(math.Inf(-1))
+					}
+				}
 				logits, logp, entropy, stats := e.buffer(z), e.nan(rows), e.nan(rows), e.nan(3*rows)
 				e.LogProb(logp, entropy, stats, logits, targets, vocab, 0.7)
 				e.keep("LogProb stats"+name, stats)
@@ -349,6 +357,18 @@ func logProb(e *env) {
 				e.LogProbGrad(logits, e.random(rows), nil, stats, targets, vocab, 1)
 				clear(targets)
 				e.keep("LogProbGrad without entropy"+name, logits)
+
+				// At a temperature near 0 the most likely token is certain.
+				for i := range targets {
+					row := z[i*vocab : (i+1)*vocab]
+					targets[i] = int32(slices.Index(row, slices.Max(row)))
+					for j := range row {
+						row[j] -= 10 // the largest is below 0, too
+					}
+				}
+				e.LogProb(logp, entropy, stats, e.buffer(z), targets, vocab, math.MaxFloat32)
+				e.keep("LogProb of the most likely"+name, logp)
+				e.keep("LogProb entropy of the most likely"+name, entropy)
 			}
 		}
 	}

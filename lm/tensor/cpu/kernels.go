@@ -55,10 +55,11 @@ type kernels struct {
 	// total returns Σx as fast as memory allows, to measure its bandwidth.
 	total func(x []float32) float32
 
-	// expSums returns Σe and Σe·z for z = scale·(x − shift), e = exp(z).
+	// expSums returns Σe and Σe·z for z = scale·(x − shift), e = exp(z). Where e is 0, so
+	// is e·z.
 	expSums func(x []float32, scale, shift float32) (sum, weighted float32)
 	// softmaxGrad computes x = −p·(a·z + b) for z = scale·(x − shift) − log,
-	// p = exp(z).
+	// p = exp(z), and 0 where p is 0.
 	softmaxGrad func(x []float32, scale, shift, log, a, b float32)
 	// scores computes c = a·b for a [m×k], m at most rows, b [k×n] in panels that
 	// are step apart, and c [m×n], n a multiple of vector. Rows of a and c are

@@ -157,7 +157,7 @@ func expSumsGo(x []float32, scale, shift float32) (sum, weighted float32) {
 		z := scale * (v - shift)
 		e := exp(z)
 		sum += e
-		weighted += e * z
+		weighted += e * max(z, expLow) // of -Inf, too, 0
 	}
 	return sum, weighted
 }
@@ -165,7 +165,9 @@ func expSumsGo(x []float32, scale, shift float32) (sum, weighted float32) {
 func softmaxGradGo(x []float32, scale, shift, log, a, b float32) {
 	for i, v := range x {
 		z := scale*(v-shift) - log
-		x[i] = -exp(z) * (a*z + b)
+		if x[i] = exp(z); x[i] != 0 {
+			x[i] = -x[i] * (a*z + b)
+		}
 	}
 }
 

@@ -160,10 +160,10 @@ full10:
 	VMOVUPS      (AX)(DX*1), Y4
 	VSUBPS       Y1, Y4, Y4
 	VMULPS       Y0, Y4, Y4
-	VMOVAPS      Y4, Y5
-	VMOVUPS      c0<>+0(SB), Y6
-	VMINPS       Y4, Y6, Y4
+	VMAXPS       c0<>+0(SB), Y4, Y5
 	VMOVUPS      c1<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      c0<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y4
 	VMULPS       c2<>+0(SB), Y4, Y7
 	VROUNDPS     $0x00, Y7, Y7
@@ -202,10 +202,10 @@ tail11:
 	VMASKMOVPS   (AX)(DX*1), Y15, Y4
 	VSUBPS       Y1, Y4, Y4
 	VMULPS       Y0, Y4, Y4
-	VMOVAPS      Y4, Y5
-	VMOVUPS      c0<>+0(SB), Y6
-	VMINPS       Y4, Y6, Y4
+	VMAXPS       c0<>+0(SB), Y4, Y5
 	VMOVUPS      c1<>+0(SB), Y6
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      c0<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y4
 	VMULPS       c2<>+0(SB), Y4, Y7
 	VROUNDPS     $0x00, Y7, Y7
@@ -229,6 +229,7 @@ tail11:
 	VMULPS       Y6, Y4, Y4
 	VMULPS       Y7, Y4, Y4
 	VANDPS       Y15, Y4, Y4
+	VANDPS       Y15, Y5, Y5
 	VADDPS       Y4, Y2, Y2
 	VFMADD231PS  Y4, Y5, Y3
 
@@ -250,24 +251,24 @@ done12:
 	VZEROUPPER
 	RET
 
-DATA c0<>+0(SB)/4, $0x42b20000
-DATA c0<>+4(SB)/4, $0x42b20000
-DATA c0<>+8(SB)/4, $0x42b20000
-DATA c0<>+12(SB)/4, $0x42b20000
-DATA c0<>+16(SB)/4, $0x42b20000
-DATA c0<>+20(SB)/4, $0x42b20000
-DATA c0<>+24(SB)/4, $0x42b20000
-DATA c0<>+28(SB)/4, $0x42b20000
+DATA c0<>+0(SB)/4, $0xc2d20000
+DATA c0<>+4(SB)/4, $0xc2d20000
+DATA c0<>+8(SB)/4, $0xc2d20000
+DATA c0<>+12(SB)/4, $0xc2d20000
+DATA c0<>+16(SB)/4, $0xc2d20000
+DATA c0<>+20(SB)/4, $0xc2d20000
+DATA c0<>+24(SB)/4, $0xc2d20000
+DATA c0<>+28(SB)/4, $0xc2d20000
 GLOBL c0<>(SB), RODATA|NOPTR, $32
 
-DATA c1<>+0(SB)/4, $0xc2d20000
-DATA c1<>+4(SB)/4, $0xc2d20000
-DATA c1<>+8(SB)/4, $0xc2d20000
-DATA c1<>+12(SB)/4, $0xc2d20000
-DATA c1<>+16(SB)/4, $0xc2d20000
-DATA c1<>+20(SB)/4, $0xc2d20000
-DATA c1<>+24(SB)/4, $0xc2d20000
-DATA c1<>+28(SB)/4, $0xc2d20000
+DATA c1<>+0(SB)/4, $0x42b20000
+DATA c1<>+4(SB)/4, $0x42b20000
+DATA c1<>+8(SB)/4, $0x42b20000
+DATA c1<>+12(SB)/4, $0x42b20000
+DATA c1<>+16(SB)/4, $0x42b20000
+DATA c1<>+20(SB)/4, $0x42b20000
+DATA c1<>+24(SB)/4, $0x42b20000
+DATA c1<>+28(SB)/4, $0x42b20000
 GLOBL c1<>(SB), RODATA|NOPTR, $32
 
 DATA c2<>+0(SB)/4, $0x3fb8aa3b
@@ -400,9 +401,9 @@ full13:
 	VMULPS       Y0, Y5, Y5
 	VSUBPS       Y2, Y5, Y5
 	VMOVAPS      Y5, Y6
-	VMOVUPS      c0<>+0(SB), Y7
-	VMINPS       Y5, Y7, Y5
 	VMOVUPS      c1<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      c0<>+0(SB), Y7
 	VMAXPS       Y5, Y7, Y5
 	VMULPS       c2<>+0(SB), Y5, Y8
 	VROUNDPS     $0x00, Y8, Y8
@@ -426,7 +427,10 @@ full13:
 	VMULPS       Y7, Y5, Y5
 	VMULPS       Y8, Y5, Y5
 	VFNMSUB213PS Y4, Y3, Y6
-	VMULPS       Y6, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VCMPPS       $0x04, Y7, Y5, Y5
+	VANDPS       Y6, Y5, Y5
 	VMOVUPS      Y5, (AX)(DX*1)
 	ADDQ         $0x20, DX
 	SUBQ         $0x08, CX
@@ -444,9 +448,9 @@ tail14:
 	VMULPS       Y0, Y5, Y5
 	VSUBPS       Y2, Y5, Y5
 	VMOVAPS      Y5, Y6
-	VMOVUPS      c0<>+0(SB), Y7
-	VMINPS       Y5, Y7, Y5
 	VMOVUPS      c1<>+0(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      c0<>+0(SB), Y7
 	VMAXPS       Y5, Y7, Y5
 	VMULPS       c2<>+0(SB), Y5, Y8
 	VROUNDPS     $0x00, Y8, Y8
@@ -470,7 +474,10 @@ tail14:
 	VMULPS       Y7, Y5, Y5
 	VMULPS       Y8, Y5, Y5
 	VFNMSUB213PS Y4, Y3, Y6
-	VMULPS       Y6, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VCMPPS       $0x04, Y7, Y5, Y5
+	VANDPS       Y6, Y5, Y5
 	VMASKMOVPS   Y5, Y15, (AX)(DX*1)
 
 done15:
@@ -1600,9 +1607,9 @@ full83:
 	VMOVUPS      (CX)(SI*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      c0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
 	VMOVUPS      c1<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      c0<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
 	VMULPS       c2<>+0(SB), Y2, Y4
 	VROUNDPS     $0x00, Y4, Y4
@@ -1645,9 +1652,9 @@ tail84:
 	VMASKMOVPS   (CX)(SI*1), Y15, Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      c0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
 	VMOVUPS      c1<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      c0<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
 	VMULPS       c2<>+0(SB), Y2, Y4
 	VROUNDPS     $0x00, Y4, Y4
@@ -1699,9 +1706,9 @@ full86:
 	VMOVUPS      (BX)(R8*1), Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      c0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
 	VMOVUPS      c1<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      c0<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
 	VMULPS       c2<>+0(SB), Y2, Y4
 	VROUNDPS     $0x00, Y4, Y4
@@ -1750,9 +1757,9 @@ tail87:
 	VMASKMOVPS   (BX)(R8*1), Y15, Y1
 	VXORPS       Y2, Y2, Y2
 	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      c0<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
 	VMOVUPS      c1<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      c0<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
 	VMULPS       c2<>+0(SB), Y2, Y4
 	VROUNDPS     $0x00, Y4, Y4
@@ -1807,9 +1814,9 @@ full89:
 	VMOVUPS      (CX)(BX*1), Y1
 	VMULPS       Y1, Y1, Y3
 	VMULPS       c29<>+0(SB), Y3, Y3
-	VMOVUPS      c0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
 	VMOVUPS      c1<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c0<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y3
 	VMULPS       c2<>+0(SB), Y3, Y5
 	VROUNDPS     $0x00, Y5, Y5
@@ -1868,9 +1875,9 @@ tail90:
 	VMASKMOVPS   (CX)(BX*1), Y15, Y1
 	VMULPS       Y1, Y1, Y3
 	VMULPS       c29<>+0(SB), Y3, Y3
-	VMOVUPS      c0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
 	VMOVUPS      c1<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c0<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y3
 	VMULPS       c2<>+0(SB), Y3, Y5
 	VROUNDPS     $0x00, Y5, Y5
@@ -2046,9 +2053,9 @@ full92:
 	VMOVUPS      (DX)(SI*1), Y1
 	VMULPS       Y1, Y1, Y3
 	VMULPS       c29<>+0(SB), Y3, Y3
-	VMOVUPS      c0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
 	VMOVUPS      c1<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c0<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y3
 	VMULPS       c2<>+0(SB), Y3, Y5
 	VROUNDPS     $0x00, Y5, Y5
@@ -2110,9 +2117,9 @@ tail93:
 	VMASKMOVPS   (DX)(SI*1), Y15, Y1
 	VMULPS       Y1, Y1, Y3
 	VMULPS       c29<>+0(SB), Y3, Y3
-	VMOVUPS      c0<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
 	VMOVUPS      c1<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c0<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y3
 	VMULPS       c2<>+0(SB), Y3, Y5
 	VROUNDPS     $0x00, Y5, Y5

@@ -143,10 +143,10 @@ full10:
 	VMOVUPS      (AX)(DX*1), Z4
 	VSUBPS       Z1, Z4, Z4
 	VMULPS       Z0, Z4, Z4
-	VMOVAPS      Z4, Z5
-	VMOVUPS      c0<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z4
+	VMAXPS       c0<>+0(SB), Z4, Z5
 	VMOVUPS      c1<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VMOVUPS      c0<>+0(SB), Z6
 	VMAXPS       Z4, Z6, Z4
 	VMULPS       c2<>+0(SB), Z4, Z7
 	VRNDSCALEPS  $0x00, Z7, Z7
@@ -176,10 +176,10 @@ tail11:
 	VMOVUPS.Z    (AX)(DX*1), K1, Z4
 	VSUBPS       Z1, Z4, Z4
 	VMULPS       Z0, Z4, Z4
-	VMOVAPS      Z4, Z5
-	VMOVUPS      c0<>+0(SB), Z6
-	VMINPS       Z4, Z6, Z4
+	VMAXPS       c0<>+0(SB), Z4, Z5
 	VMOVUPS      c1<>+0(SB), Z6
+	VMINPS       Z4, Z6, Z4
+	VMOVUPS      c0<>+0(SB), Z6
 	VMAXPS       Z4, Z6, Z4
 	VMULPS       c2<>+0(SB), Z4, Z7
 	VRNDSCALEPS  $0x00, Z7, Z7
@@ -195,6 +195,7 @@ tail11:
 	VFMADD213PS  c11<>+0(SB), Z4, Z6
 	VSCALEFPS    Z7, Z6, Z4
 	VMOVAPS.Z    Z4, K1, Z4
+	VMOVAPS.Z    Z5, K1, Z5
 	VADDPS       Z4, Z2, Z2
 	VFMADD231PS  Z4, Z5, Z3
 
@@ -220,40 +221,40 @@ done12:
 	VZEROUPPER
 	RET
 
-DATA c0<>+0(SB)/4, $0x42b20000
-DATA c0<>+4(SB)/4, $0x42b20000
-DATA c0<>+8(SB)/4, $0x42b20000
-DATA c0<>+12(SB)/4, $0x42b20000
-DATA c0<>+16(SB)/4, $0x42b20000
-DATA c0<>+20(SB)/4, $0x42b20000
-DATA c0<>+24(SB)/4, $0x42b20000
-DATA c0<>+28(SB)/4, $0x42b20000
-DATA c0<>+32(SB)/4, $0x42b20000
-DATA c0<>+36(SB)/4, $0x42b20000
-DATA c0<>+40(SB)/4, $0x42b20000
-DATA c0<>+44(SB)/4, $0x42b20000
-DATA c0<>+48(SB)/4, $0x42b20000
-DATA c0<>+52(SB)/4, $0x42b20000
-DATA c0<>+56(SB)/4, $0x42b20000
-DATA c0<>+60(SB)/4, $0x42b20000
+DATA c0<>+0(SB)/4, $0xc2d20000
+DATA c0<>+4(SB)/4, $0xc2d20000
+DATA c0<>+8(SB)/4, $0xc2d20000
+DATA c0<>+12(SB)/4, $0xc2d20000
+DATA c0<>+16(SB)/4, $0xc2d20000
+DATA c0<>+20(SB)/4, $0xc2d20000
+DATA c0<>+24(SB)/4, $0xc2d20000
+DATA c0<>+28(SB)/4, $0xc2d20000
+DATA c0<>+32(SB)/4, $0xc2d20000
+DATA c0<>+36(SB)/4, $0xc2d20000
+DATA c0<>+40(SB)/4, $0xc2d20000
+DATA c0<>+44(SB)/4, $0xc2d20000
+DATA c0<>+48(SB)/4, $0xc2d20000
+DATA c0<>+52(SB)/4, $0xc2d20000
+DATA c0<>+56(SB)/4, $0xc2d20000
+DATA c0<>+60(SB)/4, $0xc2d20000
 GLOBL c0<>(SB), RODATA|NOPTR, $64
 
-DATA c1<>+0(SB)/4, $0xc2d20000
-DATA c1<>+4(SB)/4, $0xc2d20000
-DATA c1<>+8(SB)/4, $0xc2d20000
-DATA c1<>+12(SB)/4, $0xc2d20000
-DATA c1<>+16(SB)/4, $0xc2d20000
-DATA c1<>+20(SB)/4, $0xc2d20000
-DATA c1<>+24(SB)/4, $0xc2d20000
-DATA c1<>+28(SB)/4, $0xc2d20000
-DATA c1<>+32(SB)/4, $0xc2d20000
-DATA c1<>+36(SB)/4, $0xc2d20000
-DATA c1<>+40(SB)/4, $0xc2d20000
-DATA c1<>+44(SB)/4, $0xc2d20000
-DATA c1<>+48(SB)/4, $0xc2d20000
-DATA c1<>+52(SB)/4, $0xc2d20000
-DATA c1<>+56(SB)/4, $0xc2d20000
-DATA c1<>+60(SB)/4, $0xc2d20000
+DATA c1<>+0(SB)/4, $0x42b20000
+DATA c1<>+4(SB)/4, $0x42b20000
+DATA c1<>+8(SB)/4, $0x42b20000
+DATA c1<>+12(SB)/4, $0x42b20000
+DATA c1<>+16(SB)/4, $0x42b20000
+DATA c1<>+20(SB)/4, $0x42b20000
+DATA c1<>+24(SB)/4, $0x42b20000
+DATA c1<>+28(SB)/4, $0x42b20000
+DATA c1<>+32(SB)/4, $0x42b20000
+DATA c1<>+36(SB)/4, $0x42b20000
+DATA c1<>+40(SB)/4, $0x42b20000
+DATA c1<>+44(SB)/4, $0x42b20000
+DATA c1<>+48(SB)/4, $0x42b20000
+DATA c1<>+52(SB)/4, $0x42b20000
+DATA c1<>+56(SB)/4, $0x42b20000
+DATA c1<>+60(SB)/4, $0x42b20000
 GLOBL c1<>(SB), RODATA|NOPTR, $64
 
 DATA c2<>+0(SB)/4, $0x3fb8aa3b
@@ -437,7 +438,7 @@ DATA c11<>+60(SB)/4, $0x3f800000
 GLOBL c11<>(SB), RODATA|NOPTR, $64
 
 // func softmaxGradAVX512(x []float32, scale float32, shift float32, log float32, a float32, b float32)
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·softmaxGradAVX512(SB), NOSPLIT, $0-44
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -456,9 +457,9 @@ full13:
 	VMULPS       Z0, Z5, Z5
 	VSUBPS       Z2, Z5, Z5
 	VMOVAPS      Z5, Z6
-	VMOVUPS      c0<>+0(SB), Z7
-	VMINPS       Z5, Z7, Z5
 	VMOVUPS      c1<>+0(SB), Z7
+	VMINPS       Z5, Z7, Z5
+	VMOVUPS      c0<>+0(SB), Z7
 	VMAXPS       Z5, Z7, Z5
 	VMULPS       c2<>+0(SB), Z5, Z8
 	VRNDSCALEPS  $0x00, Z8, Z8
@@ -474,7 +475,10 @@ full13:
 	VFMADD213PS  c11<>+0(SB), Z5, Z7
 	VSCALEFPS    Z8, Z7, Z5
 	VFNMSUB213PS Z4, Z3, Z6
-	VMULPS       Z6, Z5, Z5
+	VMULPS       Z5, Z6, Z6
+	VXORPS       Z7, Z7, Z7
+	VCMPPS       $0x04, Z7, Z5, K2
+	VMOVAPS.Z    Z6, K2, Z5
 	VMOVUPS      Z5, (AX)(DX*1)
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, CX
@@ -491,9 +495,9 @@ tail14:
 	VMULPS       Z0, Z5, Z5
 	VSUBPS       Z2, Z5, Z5
 	VMOVAPS      Z5, Z6
-	VMOVUPS      c0<>+0(SB), Z7
-	VMINPS       Z5, Z7, Z5
 	VMOVUPS      c1<>+0(SB), Z7
+	VMINPS       Z5, Z7, Z5
+	VMOVUPS      c0<>+0(SB), Z7
 	VMAXPS       Z5, Z7, Z5
 	VMULPS       c2<>+0(SB), Z5, Z8
 	VRNDSCALEPS  $0x00, Z8, Z8
@@ -509,7 +513,10 @@ tail14:
 	VFMADD213PS  c11<>+0(SB), Z5, Z7
 	VSCALEFPS    Z8, Z7, Z5
 	VFNMSUB213PS Z4, Z3, Z6
-	VMULPS       Z6, Z5, Z5
+	VMULPS       Z5, Z6, Z6
+	VXORPS       Z7, Z7, Z7
+	VCMPPS       $0x04, Z7, Z5, K2
+	VMOVAPS.Z    Z6, K2, Z5
 	VMOVUPS      Z5, K1, (AX)(DX*1)
 
 done15:
@@ -1736,9 +1743,9 @@ full83:
 	VMOVUPS      (CX)(SI*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
-	VMOVUPS      c0<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
 	VMOVUPS      c1<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      c0<>+0(SB), Z3
 	VMAXPS       Z2, Z3, Z2
 	VMULPS       c2<>+0(SB), Z2, Z4
 	VRNDSCALEPS  $0x00, Z4, Z4
@@ -1772,9 +1779,9 @@ tail84:
 	VMOVUPS.Z    (CX)(SI*1), K1, Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
-	VMOVUPS      c0<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
 	VMOVUPS      c1<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      c0<>+0(SB), Z3
 	VMAXPS       Z2, Z3, Z2
 	VMULPS       c2<>+0(SB), Z2, Z4
 	VRNDSCALEPS  $0x00, Z4, Z4
@@ -1818,9 +1825,9 @@ full86:
 	VMOVUPS      (BX)(R8*1), Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
-	VMOVUPS      c0<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
 	VMOVUPS      c1<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      c0<>+0(SB), Z3
 	VMAXPS       Z2, Z3, Z2
 	VMULPS       c2<>+0(SB), Z2, Z4
 	VRNDSCALEPS  $0x00, Z4, Z4
@@ -1860,9 +1867,9 @@ tail87:
 	VMOVUPS.Z    (BX)(R8*1), K1, Z1
 	VXORPS       Z2, Z2, Z2
 	VSUBPS       Z1, Z2, Z2
-	VMOVUPS      c0<>+0(SB), Z3
-	VMINPS       Z2, Z3, Z2
 	VMOVUPS      c1<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      c0<>+0(SB), Z3
 	VMAXPS       Z2, Z3, Z2
 	VMULPS       c2<>+0(SB), Z2, Z4
 	VRNDSCALEPS  $0x00, Z4, Z4
@@ -1909,9 +1916,9 @@ full89:
 	VMOVUPS      (CX)(BX*1), Z1
 	VMULPS       Z1, Z1, Z3
 	VMULPS       c28<>+0(SB), Z3, Z3
-	VMOVUPS      c0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
 	VMOVUPS      c1<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      c0<>+0(SB), Z4
 	VMAXPS       Z3, Z4, Z3
 	VMULPS       c2<>+0(SB), Z3, Z5
 	VRNDSCALEPS  $0x00, Z5, Z5
@@ -1962,9 +1969,9 @@ tail90:
 	VMOVUPS.Z    (CX)(BX*1), K1, Z1
 	VMULPS       Z1, Z1, Z3
 	VMULPS       c28<>+0(SB), Z3, Z3
-	VMOVUPS      c0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
 	VMOVUPS      c1<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      c0<>+0(SB), Z4
 	VMAXPS       Z3, Z4, Z3
 	VMULPS       c2<>+0(SB), Z3, Z5
 	VRNDSCALEPS  $0x00, Z5, Z5
@@ -2221,9 +2228,9 @@ full92:
 	VMOVUPS      (DX)(SI*1), Z1
 	VMULPS       Z1, Z1, Z3
 	VMULPS       c28<>+0(SB), Z3, Z3
-	VMOVUPS      c0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
 	VMOVUPS      c1<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      c0<>+0(SB), Z4
 	VMAXPS       Z3, Z4, Z3
 	VMULPS       c2<>+0(SB), Z3, Z5
 	VRNDSCALEPS  $0x00, Z5, Z5
@@ -2277,9 +2284,9 @@ tail93:
 	VMOVUPS.Z    (DX)(SI*1), K1, Z1
 	VMULPS       Z1, Z1, Z3
 	VMULPS       c28<>+0(SB), Z3, Z3
-	VMOVUPS      c0<>+0(SB), Z4
-	VMINPS       Z3, Z4, Z3
 	VMOVUPS      c1<>+0(SB), Z4
+	VMINPS       Z3, Z4, Z3
+	VMOVUPS      c0<>+0(SB), Z4
 	VMAXPS       Z3, Z4, Z3
 	VMULPS       c2<>+0(SB), Z3, Z5
 	VRNDSCALEPS  $0x00, Z5, Z5

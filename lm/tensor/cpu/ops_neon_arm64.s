@@ -7,10 +7,10 @@ DATA constants_ops_neon<>+16(SB)/8, $0xffffffffffffffff
 DATA constants_ops_neon<>+24(SB)/8, $0x0000000000000000
 DATA constants_ops_neon<>+32(SB)/8, $0x00000000ffffffff
 DATA constants_ops_neon<>+40(SB)/8, $0x0000000000000000
-DATA constants_ops_neon<>+48(SB)/8, $0x42b2000042b20000
-DATA constants_ops_neon<>+56(SB)/8, $0x42b2000042b20000
-DATA constants_ops_neon<>+64(SB)/8, $0xc2d20000c2d20000
-DATA constants_ops_neon<>+72(SB)/8, $0xc2d20000c2d20000
+DATA constants_ops_neon<>+48(SB)/8, $0xc2d20000c2d20000
+DATA constants_ops_neon<>+56(SB)/8, $0xc2d20000c2d20000
+DATA constants_ops_neon<>+64(SB)/8, $0x42b2000042b20000
+DATA constants_ops_neon<>+72(SB)/8, $0x42b2000042b20000
 DATA constants_ops_neon<>+80(SB)/8, $0x3fb8aa3b3fb8aa3b
 DATA constants_ops_neon<>+88(SB)/8, $0x3fb8aa3b3fb8aa3b
 DATA constants_ops_neon<>+96(SB)/8, $0x3f3180003f318000
@@ -389,10 +389,11 @@ full23:
 	WORD $0x3ce36804 // ldr q4, [x0, x3]
 	WORD $0x4ea1d484 // fsub v4.4s, v4.4s, v1.4s
 	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
-	WORD $0x4ea41c85 // mov v5.16b, v4.16b
-	WORD $0x3dc00c50 // ldr q16, [x2, #48]
-	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x3dc00c45 // ldr q5, [x2, #48]
+	WORD $0x4e25f485 // fmax v5.4s, v4.4s, v5.4s
 	WORD $0x3dc01050 // ldr q16, [x2, #64]
+	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x3dc00c50 // ldr q16, [x2, #48]
 	WORD $0x4e30f484 // fmax v4.4s, v4.4s, v16.4s
 	WORD $0x3dc01450 // ldr q16, [x2, #80]
 	WORD $0x6e30dc87 // fmul v7.4s, v4.4s, v16.4s
@@ -447,10 +448,11 @@ tail27:
 	WORD $0x4d408364 // ld1 {v4.s}[2], [x27]
 	WORD $0x4ea1d484 // fsub v4.4s, v4.4s, v1.4s
 	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
-	WORD $0x4ea41c85 // mov v5.16b, v4.16b
-	WORD $0x3dc00c50 // ldr q16, [x2, #48]
-	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x3dc00c45 // ldr q5, [x2, #48]
+	WORD $0x4e25f485 // fmax v5.4s, v4.4s, v5.4s
 	WORD $0x3dc01050 // ldr q16, [x2, #64]
+	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x3dc00c50 // ldr q16, [x2, #48]
 	WORD $0x4e30f484 // fmax v4.4s, v4.4s, v16.4s
 	WORD $0x3dc01450 // ldr q16, [x2, #80]
 	WORD $0x6e30dc87 // fmul v7.4s, v4.4s, v16.4s
@@ -486,6 +488,8 @@ tail27:
 	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
 	WORD $0x3dc00046 // ldr q6, [x2]
 	WORD $0x4e261c84 // and v4.16b, v4.16b, v6.16b
+	WORD $0x3dc00046 // ldr q6, [x2]
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
 	WORD $0x4e24cca3 // fmla v3.4s, v5.4s, v4.4s
 	ADD $16, R3
@@ -495,10 +499,11 @@ tail26:
 	WORD $0xfc636804 // ldr d4, [x0, x3]
 	WORD $0x4ea1d484 // fsub v4.4s, v4.4s, v1.4s
 	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
-	WORD $0x4ea41c85 // mov v5.16b, v4.16b
-	WORD $0x3dc00c50 // ldr q16, [x2, #48]
-	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x3dc00c45 // ldr q5, [x2, #48]
+	WORD $0x4e25f485 // fmax v5.4s, v4.4s, v5.4s
 	WORD $0x3dc01050 // ldr q16, [x2, #64]
+	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x3dc00c50 // ldr q16, [x2, #48]
 	WORD $0x4e30f484 // fmax v4.4s, v4.4s, v16.4s
 	WORD $0x3dc01450 // ldr q16, [x2, #80]
 	WORD $0x6e30dc87 // fmul v7.4s, v4.4s, v16.4s
@@ -534,6 +539,8 @@ tail26:
 	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
 	WORD $0x3dc00446 // ldr q6, [x2, #16]
 	WORD $0x4e261c84 // and v4.16b, v4.16b, v6.16b
+	WORD $0x3dc00446 // ldr q6, [x2, #16]
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
 	WORD $0x4e24cca3 // fmla v3.4s, v5.4s, v4.4s
 	ADD $16, R3
@@ -543,10 +550,11 @@ tail25:
 	WORD $0xbc636804 // ldr s4, [x0, x3]
 	WORD $0x4ea1d484 // fsub v4.4s, v4.4s, v1.4s
 	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
-	WORD $0x4ea41c85 // mov v5.16b, v4.16b
-	WORD $0x3dc00c50 // ldr q16, [x2, #48]
-	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x3dc00c45 // ldr q5, [x2, #48]
+	WORD $0x4e25f485 // fmax v5.4s, v4.4s, v5.4s
 	WORD $0x3dc01050 // ldr q16, [x2, #64]
+	WORD $0x4eb0f484 // fmin v4.4s, v4.4s, v16.4s
+	WORD $0x3dc00c50 // ldr q16, [x2, #48]
 	WORD $0x4e30f484 // fmax v4.4s, v4.4s, v16.4s
 	WORD $0x3dc01450 // ldr q16, [x2, #80]
 	WORD $0x6e30dc87 // fmul v7.4s, v4.4s, v16.4s
@@ -582,6 +590,8 @@ tail25:
 	WORD $0x6e27dc84 // fmul v4.4s, v4.4s, v7.4s
 	WORD $0x3dc00846 // ldr q6, [x2, #32]
 	WORD $0x4e261c84 // and v4.16b, v4.16b, v6.16b
+	WORD $0x3dc00846 // ldr q6, [x2, #32]
+	WORD $0x4e261ca5 // and v5.16b, v5.16b, v6.16b
 	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
 	WORD $0x4e24cca3 // fmla v3.4s, v5.4s, v4.4s
 	ADD $16, R3
@@ -621,9 +631,9 @@ full28:
 	WORD $0x4ea2d4a5 // fsub v5.4s, v5.4s, v2.4s
 	WORD $0x4ea41c86 // mov v6.16b, v4.16b
 	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
-	WORD $0x3dc00c51 // ldr q17, [x2, #48]
-	WORD $0x4eb1f4a5 // fmin v5.4s, v5.4s, v17.4s
 	WORD $0x3dc01051 // ldr q17, [x2, #64]
+	WORD $0x4eb1f4a5 // fmin v5.4s, v5.4s, v17.4s
+	WORD $0x3dc00c51 // ldr q17, [x2, #48]
 	WORD $0x4e31f4a5 // fmax v5.4s, v5.4s, v17.4s
 	WORD $0x3dc01451 // ldr q17, [x2, #80]
 	WORD $0x6e31dcb0 // fmul v16.4s, v5.4s, v17.4s
@@ -657,8 +667,11 @@ full28:
 	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
 	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
 	WORD $0x6e30dca5 // fmul v5.4s, v5.4s, v16.4s
+	WORD $0x6f00e407 // movi v7.2d, #0000000000000000
+	WORD $0x4e27e4b0 // fcmeq v16.4s, v5.4s, v7.4s
 	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
 	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	WORD $0x6eb01ce5 // bit v5.16b, v7.16b, v16.16b
 	WORD $0x3ca36805 // str q5, [x0, x3]
 	ADD $16, R3
 	SUBS $4, R4
@@ -682,9 +695,9 @@ tail32:
 	WORD $0x4ea2d4a5 // fsub v5.4s, v5.4s, v2.4s
 	WORD $0x4ea41c86 // mov v6.16b, v4.16b
 	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
-	WORD $0x3dc00c51 // ldr q17, [x2, #48]
-	WORD $0x4eb1f4a5 // fmin v5.4s, v5.4s, v17.4s
 	WORD $0x3dc01051 // ldr q17, [x2, #64]
+	WORD $0x4eb1f4a5 // fmin v5.4s, v5.4s, v17.4s
+	WORD $0x3dc00c51 // ldr q17, [x2, #48]
 	WORD $0x4e31f4a5 // fmax v5.4s, v5.4s, v17.4s
 	WORD $0x3dc01451 // ldr q17, [x2, #80]
 	WORD $0x6e31dcb0 // fmul v16.4s, v5.4s, v17.4s
@@ -718,8 +731,11 @@ tail32:
 	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
 	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
 	WORD $0x6e30dca5 // fmul v5.4s, v5.4s, v16.4s
+	WORD $0x6f00e407 // movi v7.2d, #0000000000000000
+	WORD $0x4e27e4b0 // fcmeq v16.4s, v5.4s, v7.4s
 	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
 	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	WORD $0x6eb01ce5 // bit v5.16b, v7.16b, v16.16b
 	WORD $0xfc236805 // str d5, [x0, x3]
 	ADD R0, R3, R27
 	ADD $8, R27
@@ -734,9 +750,9 @@ tail31:
 	WORD $0x4ea2d4a5 // fsub v5.4s, v5.4s, v2.4s
 	WORD $0x4ea41c86 // mov v6.16b, v4.16b
 	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
-	WORD $0x3dc00c51 // ldr q17, [x2, #48]
-	WORD $0x4eb1f4a5 // fmin v5.4s, v5.4s, v17.4s
 	WORD $0x3dc01051 // ldr q17, [x2, #64]
+	WORD $0x4eb1f4a5 // fmin v5.4s, v5.4s, v17.4s
+	WORD $0x3dc00c51 // ldr q17, [x2, #48]
 	WORD $0x4e31f4a5 // fmax v5.4s, v5.4s, v17.4s
 	WORD $0x3dc01451 // ldr q17, [x2, #80]
 	WORD $0x6e31dcb0 // fmul v16.4s, v5.4s, v17.4s
@@ -770,8 +786,11 @@ tail31:
 	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
 	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
 	WORD $0x6e30dca5 // fmul v5.4s, v5.4s, v16.4s
+	WORD $0x6f00e407 // movi v7.2d, #0000000000000000
+	WORD $0x4e27e4b0 // fcmeq v16.4s, v5.4s, v7.4s
 	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
 	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	WORD $0x6eb01ce5 // bit v5.16b, v7.16b, v16.16b
 	WORD $0xfc236805 // str d5, [x0, x3]
 	ADD $16, R3
 	B done29
@@ -783,9 +802,9 @@ tail30:
 	WORD $0x4ea2d4a5 // fsub v5.4s, v5.4s, v2.4s
 	WORD $0x4ea41c86 // mov v6.16b, v4.16b
 	WORD $0x4e23cca6 // fmla v6.4s, v5.4s, v3.4s
-	WORD $0x3dc00c51 // ldr q17, [x2, #48]
-	WORD $0x4eb1f4a5 // fmin v5.4s, v5.4s, v17.4s
 	WORD $0x3dc01051 // ldr q17, [x2, #64]
+	WORD $0x4eb1f4a5 // fmin v5.4s, v5.4s, v17.4s
+	WORD $0x3dc00c51 // ldr q17, [x2, #48]
 	WORD $0x4e31f4a5 // fmax v5.4s, v5.4s, v17.4s
 	WORD $0x3dc01451 // ldr q17, [x2, #80]
 	WORD $0x6e31dcb0 // fmul v16.4s, v5.4s, v17.4s
@@ -819,8 +838,11 @@ tail30:
 	WORD $0x4f375610 // shl v16.4s, v16.4s, #23
 	WORD $0x6e27dca5 // fmul v5.4s, v5.4s, v7.4s
 	WORD $0x6e30dca5 // fmul v5.4s, v5.4s, v16.4s
+	WORD $0x6f00e407 // movi v7.2d, #0000000000000000
+	WORD $0x4e27e4b0 // fcmeq v16.4s, v5.4s, v7.4s
 	WORD $0x6e26dca5 // fmul v5.4s, v5.4s, v6.4s
 	WORD $0x6ea0f8a5 // fneg v5.4s, v5.4s
+	WORD $0x6eb01ce5 // bit v5.16b, v7.16b, v16.16b
 	WORD $0xbc236805 // str s5, [x0, x3]
 	ADD $16, R3
 
@@ -2518,9 +2540,9 @@ TEXT ·swiGLUNEON(SB), NOSPLIT, $0-72
 full135:
 	WORD $0x3ce56821 // ldr q1, [x1, x5]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
-	WORD $0x3dc00c85 // ldr q5, [x4, #48]
-	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
 	WORD $0x3dc01085 // ldr q5, [x4, #64]
+	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
+	WORD $0x3dc00c85 // ldr q5, [x4, #48]
 	WORD $0x4e25f442 // fmax v2.4s, v2.4s, v5.4s
 	WORD $0x3dc01485 // ldr q5, [x4, #80]
 	WORD $0x6e25dc44 // fmul v4.4s, v2.4s, v5.4s
@@ -2578,9 +2600,9 @@ tail139:
 	ADD $8, R27
 	WORD $0x4d408361 // ld1 {v1.s}[2], [x27]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
-	WORD $0x3dc00c85 // ldr q5, [x4, #48]
-	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
 	WORD $0x3dc01085 // ldr q5, [x4, #64]
+	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
+	WORD $0x3dc00c85 // ldr q5, [x4, #48]
 	WORD $0x4e25f442 // fmax v2.4s, v2.4s, v5.4s
 	WORD $0x3dc01485 // ldr q5, [x4, #80]
 	WORD $0x6e25dc44 // fmul v4.4s, v2.4s, v5.4s
@@ -2632,9 +2654,9 @@ tail139:
 tail138:
 	WORD $0xfc656821 // ldr d1, [x1, x5]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
-	WORD $0x3dc00c85 // ldr q5, [x4, #48]
-	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
 	WORD $0x3dc01085 // ldr q5, [x4, #64]
+	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
+	WORD $0x3dc00c85 // ldr q5, [x4, #48]
 	WORD $0x4e25f442 // fmax v2.4s, v2.4s, v5.4s
 	WORD $0x3dc01485 // ldr q5, [x4, #80]
 	WORD $0x6e25dc44 // fmul v4.4s, v2.4s, v5.4s
@@ -2680,9 +2702,9 @@ tail138:
 tail137:
 	WORD $0xbc656821 // ldr s1, [x1, x5]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
-	WORD $0x3dc00c85 // ldr q5, [x4, #48]
-	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
 	WORD $0x3dc01085 // ldr q5, [x4, #64]
+	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
+	WORD $0x3dc00c85 // ldr q5, [x4, #48]
 	WORD $0x4e25f442 // fmax v2.4s, v2.4s, v5.4s
 	WORD $0x3dc01485 // ldr q5, [x4, #80]
 	WORD $0x6e25dc44 // fmul v4.4s, v2.4s, v5.4s
@@ -2744,9 +2766,9 @@ TEXT ·swiGLUGradNEON(SB), NOSPLIT, $0-120
 full140:
 	WORD $0x3ce76861 // ldr q1, [x3, x7]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
-	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
-	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
 	WORD $0x3dc010c5 // ldr q5, [x6, #64]
+	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
+	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
 	WORD $0x4e25f442 // fmax v2.4s, v2.4s, v5.4s
 	WORD $0x3dc014c5 // ldr q5, [x6, #80]
 	WORD $0x6e25dc44 // fmul v4.4s, v2.4s, v5.4s
@@ -2811,9 +2833,9 @@ tail144:
 	ADD $8, R27
 	WORD $0x4d408361 // ld1 {v1.s}[2], [x27]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
-	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
-	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
 	WORD $0x3dc010c5 // ldr q5, [x6, #64]
+	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
+	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
 	WORD $0x4e25f442 // fmax v2.4s, v2.4s, v5.4s
 	WORD $0x3dc014c5 // ldr q5, [x6, #80]
 	WORD $0x6e25dc44 // fmul v4.4s, v2.4s, v5.4s
@@ -2878,9 +2900,9 @@ tail144:
 tail143:
 	WORD $0xfc676861 // ldr d1, [x3, x7]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
-	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
-	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
 	WORD $0x3dc010c5 // ldr q5, [x6, #64]
+	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
+	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
 	WORD $0x4e25f442 // fmax v2.4s, v2.4s, v5.4s
 	WORD $0x3dc014c5 // ldr q5, [x6, #80]
 	WORD $0x6e25dc44 // fmul v4.4s, v2.4s, v5.4s
@@ -2933,9 +2955,9 @@ tail143:
 tail142:
 	WORD $0xbc676861 // ldr s1, [x3, x7]
 	WORD $0x6ea0f822 // fneg v2.4s, v1.4s
-	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
-	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
 	WORD $0x3dc010c5 // ldr q5, [x6, #64]
+	WORD $0x4ea5f442 // fmin v2.4s, v2.4s, v5.4s
+	WORD $0x3dc00cc5 // ldr q5, [x6, #48]
 	WORD $0x4e25f442 // fmax v2.4s, v2.4s, v5.4s
 	WORD $0x3dc014c5 // ldr q5, [x6, #80]
 	WORD $0x6e25dc44 // fmul v4.4s, v2.4s, v5.4s
@@ -3003,9 +3025,9 @@ full145:
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08066 // ldr q6, [x3, #512]
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x3dc00c66 // ldr q6, [x3, #48]
-	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01066 // ldr q6, [x3, #64]
+	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
+	WORD $0x3dc00c66 // ldr q6, [x3, #48]
 	WORD $0x4e26f463 // fmax v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01466 // ldr q6, [x3, #80]
 	WORD $0x6e26dc65 // fmul v5.4s, v3.4s, v6.4s
@@ -3091,9 +3113,9 @@ tail149:
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08066 // ldr q6, [x3, #512]
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x3dc00c66 // ldr q6, [x3, #48]
-	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01066 // ldr q6, [x3, #64]
+	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
+	WORD $0x3dc00c66 // ldr q6, [x3, #48]
 	WORD $0x4e26f463 // fmax v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01466 // ldr q6, [x3, #80]
 	WORD $0x6e26dc65 // fmul v5.4s, v3.4s, v6.4s
@@ -3170,9 +3192,9 @@ tail148:
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08066 // ldr q6, [x3, #512]
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x3dc00c66 // ldr q6, [x3, #48]
-	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01066 // ldr q6, [x3, #64]
+	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
+	WORD $0x3dc00c66 // ldr q6, [x3, #48]
 	WORD $0x4e26f463 // fmax v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01466 // ldr q6, [x3, #80]
 	WORD $0x6e26dc65 // fmul v5.4s, v3.4s, v6.4s
@@ -3246,9 +3268,9 @@ tail147:
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08066 // ldr q6, [x3, #512]
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x3dc00c66 // ldr q6, [x3, #48]
-	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01066 // ldr q6, [x3, #64]
+	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
+	WORD $0x3dc00c66 // ldr q6, [x3, #48]
 	WORD $0x4e26f463 // fmax v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01466 // ldr q6, [x3, #80]
 	WORD $0x6e26dc65 // fmul v5.4s, v3.4s, v6.4s
@@ -3336,9 +3358,9 @@ full150:
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08086 // ldr q6, [x4, #512]
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x3dc00c86 // ldr q6, [x4, #48]
-	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01086 // ldr q6, [x4, #64]
+	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
+	WORD $0x3dc00c86 // ldr q6, [x4, #48]
 	WORD $0x4e26f463 // fmax v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01486 // ldr q6, [x4, #80]
 	WORD $0x6e26dc65 // fmul v5.4s, v3.4s, v6.4s
@@ -3428,9 +3450,9 @@ tail154:
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08086 // ldr q6, [x4, #512]
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x3dc00c86 // ldr q6, [x4, #48]
-	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01086 // ldr q6, [x4, #64]
+	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
+	WORD $0x3dc00c86 // ldr q6, [x4, #48]
 	WORD $0x4e26f463 // fmax v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01486 // ldr q6, [x4, #80]
 	WORD $0x6e26dc65 // fmul v5.4s, v3.4s, v6.4s
@@ -3514,9 +3536,9 @@ tail153:
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08086 // ldr q6, [x4, #512]
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x3dc00c86 // ldr q6, [x4, #48]
-	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01086 // ldr q6, [x4, #64]
+	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
+	WORD $0x3dc00c86 // ldr q6, [x4, #48]
 	WORD $0x4e26f463 // fmax v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01486 // ldr q6, [x4, #80]
 	WORD $0x6e26dc65 // fmul v5.4s, v3.4s, v6.4s
@@ -3594,9 +3616,9 @@ tail152:
 	WORD $0x6e21dc23 // fmul v3.4s, v1.4s, v1.4s
 	WORD $0x3dc08086 // ldr q6, [x4, #512]
 	WORD $0x6e26dc63 // fmul v3.4s, v3.4s, v6.4s
-	WORD $0x3dc00c86 // ldr q6, [x4, #48]
-	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01086 // ldr q6, [x4, #64]
+	WORD $0x4ea6f463 // fmin v3.4s, v3.4s, v6.4s
+	WORD $0x3dc00c86 // ldr q6, [x4, #48]
 	WORD $0x4e26f463 // fmax v3.4s, v3.4s, v6.4s
 	WORD $0x3dc01486 // ldr q6, [x4, #80]
 	WORD $0x6e26dc65 // fmul v5.4s, v3.4s, v6.4s

@@ -55,7 +55,7 @@ func (b *Backend[E]) LogProbGrad(logits, dlogp, dentropy, stats tensor.Buffer, t
 			if j == int(target) {
 				d += dlogp
 			}
-			if dentropies != nil {
+			if dentropies != nil && p != 0 {
 				d -= float64(dentropies[i]) * p * (l + float64(s[2]))
 			}
 			z[j] = E(float64(invTemp) * d)
@@ -72,11 +72,13 @@ func logProbs[E Element](z, stats []E, invTemp float32) []float64 {
 	return logs
 }
 
-// entropyOf returns −Σ p·log p of a row of log-probs, in nats.
+// entropyOf returns −Σ p·log p of a row of log-probs, in nats; 0·log 0 is 0.
 func entropyOf(logs []float64) float64 {
 	h := 0.0
 	for _, l := range logs {
-		h -= math.Exp(l) * l
+		if p := math.Exp(l); p != 0 {
+			h -= p * l
+		}
 	}
 	return h
 }
