@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
@@ -271,18 +269,6 @@ func (m *Monitor) Drifts() []Drift {
 		}
 	}
 	return out
-}
-
-// FormatDrifts formats drifts as a table.
-func FormatDrifts(drifts []Drift) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "step\tmeasure\tbefore\trecent\tchange")
-	for _, d := range drifts {
-		fmt.Fprintf(w, "%s\t%s\t%.3f\t%.3f\t%+.3f\n", d.Step, d.Measure, d.Before, d.Recent, d.Recent-d.Before)
-	}
-	w.Flush()
-	return b.String()
 }
 
 const stateFormat = 2

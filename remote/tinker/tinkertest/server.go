@@ -34,8 +34,6 @@ type Options struct {
 	NoGradNorm bool
 	// MaxModels is the number of models at once; 0 means 3.
 	MaxModels int
-	// MaxRank is the largest rank of adapters; 0 means 8.
-	MaxRank int
 	// Pending is how often a result is not there yet when it is asked for (408).
 	Pending int
 	// SessionLife is the time without heartbeat after which a session ends and
@@ -90,12 +88,15 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.detail }
 
+// maxRank is the largest rank of adapters.
+const maxRank = 8
+
 // NewServer starts a server. Close it in the end.
 func NewServer(o Options) *Server {
 	for _, f := range []struct {
 		v    *int
 		zero int
-	}{{&o.Vocab, 12}, {&o.MaxModels, 3}, {&o.MaxRank, 8}} {
+	}{{&o.Vocab, 12}, {&o.MaxModels, 3}} {
 		if *f.v == 0 {
 			*f.v = f.zero
 		}
@@ -327,8 +328,8 @@ func (s *Server) createModel(q *request, _ string) (any, error) {
 	m := &model{id: s.name("model"), session: q.SessionID, base: s.options.Model, rank: q.LoRAConfig.Rank, seen: map[int32]seen{}}
 	f := &future{}
 	switch {
-	case m.rank < 1 || m.rank > s.options.MaxRank:
-		f.failed = fmt.Sprintf("LoRA rank %d must be between 1 and %d", m.rank, s.options.MaxRank)
+	case m.rank < 1 || m.rank > maxRank:
+		f.failed = fmt.Sprintf("LoRA rank %d must be between 1 and %d", m.rank, maxRank)
 	case s.loaded() >= s.options.MaxModels:
 		f.failed = fmt.Sprintf("Maximum number of LoRA adapters (%d) reached", s.options.MaxModels+1)
 	default:
