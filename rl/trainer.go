@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,9 +46,7 @@ func NewTrainer(c Config) (*Trainer, error) {
 		return nil, err
 	}
 	t := &Trainer{c: c, log: c.Logger, saved: true, warned: map[string]float64{}}
-	if t.log == nil {
-		t.log = slog.New(slog.DiscardHandler)
-	}
+	t.log = cmp.Or(t.log, slog.New(slog.DiscardHandler))
 	if len(took) > 0 {
 		t.log.Info("defaults", "took", took)
 	}

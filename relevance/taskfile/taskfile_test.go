@@ -535,9 +535,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if err := file.Validate(); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, file.Validate())
 	})
 }
 

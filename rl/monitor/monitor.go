@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,22 +37,13 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	def := func(v *float64, d float64) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	if o.Window == 0 {
-		o.Window = 20
-	}
-	if o.History == 0 {
-		o.History = 3 * o.Window
-	}
-	def(&o.Level, .001)
-	def(&o.MinRise, .02)
-	def(&o.MaxMasked, .25)
-	def(&o.MaxDead, .8)
-	def(&o.PassAt, 1)
+	o.Window = cmp.Or(o.Window, 20)
+	o.History = cmp.Or(o.History, 3*o.Window)
+	o.Level = cmp.Or(o.Level, .001)
+	o.MinRise = cmp.Or(o.MinRise, .02)
+	o.MaxMasked = cmp.Or(o.MaxMasked, .25)
+	o.MaxDead = cmp.Or(o.MaxDead, .8)
+	o.PassAt = cmp.Or(o.PassAt, 1)
 	return o
 }
 

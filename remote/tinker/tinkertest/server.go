@@ -4,6 +4,7 @@
 package tinkertest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -93,20 +94,10 @@ const maxRank = 8
 
 // NewServer starts a server. Close it in the end.
 func NewServer(o Options) *Server {
-	for _, f := range []struct {
-		v    *int
-		zero int
-	}{{&o.Vocab, 12}, {&o.MaxModels, 3}} {
-		if *f.v == 0 {
-			*f.v = f.zero
-		}
-	}
-	if o.Model == "" {
-		o.Model = "table"
-	}
-	if o.SessionLife == 0 {
-		o.SessionLife = 5 * time.Minute
-	}
+	o.Vocab = cmp.Or(o.Vocab, 12)
+	o.MaxModels = cmp.Or(o.MaxModels, 3)
+	o.Model = cmp.Or(o.Model, "table")
+	o.SessionLife = cmp.Or(o.SessionLife, 5*time.Minute)
 	s := &Server{
 		options: o, sessions: map[string]time.Time{}, models: map[string]*model{}, samplers: map[string]string{},
 		checkpoints: map[string]*policytest.TablePolicy{}, counts: map[string]int{},
