@@ -1,7 +1,6 @@
 package rl
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +45,9 @@ func NewTrainer(c Config) (*Trainer, error) {
 		return nil, err
 	}
 	t := &Trainer{c: c, log: c.Logger, saved: true, warned: map[string]float64{}}
-	t.log = cmp.Or(t.log, slog.New(slog.DiscardHandler))
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
 	if len(took) > 0 {
 		t.log.Info("defaults", "took", took)
 	}

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -93,7 +92,9 @@ func New(e remote.Endpoint, o Options) (*Client, error) {
 			return nil, fmt.Errorf("remote: Endpoint.CAFile: %s has no PEM certificate", e.CAFile)
 		}
 	}
-	o.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
+	if o.MaxBody == 0 {
+		o.MaxBody = defaultMaxBody
+	}
 	c := &Client{options: o, base: base, secret: func() string { return key }}
 	c.http = &http.Client{
 		// HTTP/1.1: one slow body holds up one connection, not all requests.
