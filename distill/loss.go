@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -60,10 +61,7 @@ func (l Loss) Eval(logits, teacher []float64, label int, grad []float64) (float6
 	case label < 0:
 		soft = 1
 	}
-	T := l.Temperature
-	if T == 0 {
-		T = 1
-	}
+	T := cmp.Or(l.Temperature, 1)
 	clear(grad)
 	loss := 0.0
 	if soft > 0 {

@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 )
@@ -69,10 +70,7 @@ func (l ListKL) Eval(scores, teacher, grad []float64) (float64, error) {
 	if err := checkScores(scores, teacher, grad); err != nil || len(scores) < 2 {
 		return 0, err
 	}
-	T := l.Temperature
-	if T == 0 {
-		T = 1
-	}
+	T := cmp.Or(l.Temperature, 1)
 	logQ, logP, loss := logSumExp(teacher, T), logSumExp(scores, T), 0.0
 	for i := range scores {
 		q, p := teacher[i]/T-logQ, scores[i]/T-logP

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -99,12 +100,8 @@ func bootstrap(n int, o BootstrapOptions, metric func(sample []int) float64) Int
 	if err := o.Validate(); err != nil {
 		panic(err.Error())
 	}
-	if o.Replicates == 0 {
-		o.Replicates = 2000
-	}
-	if o.Level == 0 {
-		o.Level = .95
-	}
+	o.Replicates = cmp.Or(o.Replicates, 2000)
+	o.Level = cmp.Or(o.Level, .95)
 	clusters := clusterIndices(n, o.Clusters)
 	all := make([]int, n)
 	for i := range all {
@@ -188,9 +185,7 @@ func Wilson(successes, n int, level float64) Interval {
 	if n == 0 {
 		return Interval{Estimate: math.NaN(), Low: math.NaN(), High: math.NaN()}
 	}
-	if level == 0 {
-		level = .95
-	}
+	level = cmp.Or(level, .95)
 	z := math.Sqrt2 * math.Erfinv(level)
 	p, m := float64(successes)/float64(n), float64(n)
 	centre := p + z*z/(2*m)

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -72,12 +73,8 @@ func (s Backtracking) Validate() error {
 }
 
 func (s Backtracking) rule() Backtracking {
-	if s.Shrink == 0 {
-		s.Shrink = 0.5
-	}
-	if s.Grow == 0 {
-		s.Grow = 1.2
-	}
+	s.Shrink = cmp.Or(s.Shrink, 0.5)
+	s.Grow = cmp.Or(s.Grow, 1.2)
 	return s
 }
 

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -200,9 +201,7 @@ func OpenJSONLines(path string, log *slog.Logger) (*JSONLines, error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // package durable follows no links
 	}
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	log = cmp.Or(log, slog.New(slog.DiscardHandler))
 	j := &JSONLines{path: path, log: log}
 	created, err := j.read()
 	if err != nil {

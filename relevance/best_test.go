@@ -84,14 +84,7 @@ func TestCutsThatHelp(t *testing.T) {
 // Alarms of a kind are one sentence with what to do, and an unknown step that the data
 // leave open is none.
 func TestAlarms(t *testing.T) {
-	p, err := prepared(t, toy(50), toySettings())
-	require.NoError(t, err)
-	stage, err := p.f.Stage("rl-mask")
-	require.NoError(t, err)
-	l := p.newLeg(stage)
-	l.weights = nowhere{}
-	_, err = l.resume(t.Context())
-	require.NoError(t, err)
+	p, l := newToyLeg(t)
 	for step := range int64(9) {
 		require.NoError(t, l.alarm(20+step, alarm{"dead_groups", "", "97% of groups are dead"}, io.Discard))
 	}

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/stepwise-rl/stepwise/internal/rss"
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
 	"github.com/stepwise-rl/stepwise/relevance/split"
@@ -56,7 +57,7 @@ func (p *pipeline) report(ctx context.Context, stages []*report.Stage, elapsed t
 		Finished: time.Now().UTC(), Seconds: elapsed.Seconds(),
 		Machine: report.Machine{
 			OS: runtime.GOOS, Arch: runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Go: runtime.Version(),
-			Backend: p.backend.Name(), PeakRSS: peakRSS(), HeapPeak: mem.Sys,
+			Backend: p.backend.Name(), PeakRSS: rss.Peak(), HeapPeak: mem.Sys,
 		},
 		Settings: p.c, Best: best, Chosen: why, Task: p.describeTask(), Data: p.count(), Notes: p.o.Notes, Raters: p.agreement(),
 		Warnings: p.before, Weak: p.weakly(), Stages: stages, Rules: stages[len(stages)-1].Rules,

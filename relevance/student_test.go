@@ -136,9 +136,8 @@ func TestBeliefsStayWithTheirPairs(t *testing.T) {
 		first, all = append(first, e), append(all, t)
 	}
 	c.Student.Examples = 400
-	if p, err = prepared(t, endless(), c); err != nil {
-		t.Fatal(err)
-	}
+	p, err = prepared(t, endless(), c)
+	require.NoError(t, err)
 	for i, e := range first {
 		again := p.row(all[i])
 		require.Equal(t, []any{e.Query, e.Document}, []any{again.Query, again.Document})

@@ -2,6 +2,7 @@ package relevance
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,10 +59,7 @@ func dataDigest(ctx context.Context, src *rows.Source) (string, error) {
 			return "", err
 		}
 	}
-	n := src.Size
-	if n == 0 {
-		n = generatedSample
-	}
+	n := cmp.Or(src.Size, generatedSample)
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return "", err

@@ -322,14 +322,7 @@ func TestCurriculumAndDynamicSampling(t *testing.T) {
 
 // Memorising is said in words, once, and a fall from the best, too.
 func TestOverfittingIsSaid(t *testing.T) {
-	p, err := prepared(t, toy(50), toySettings())
-	require.NoError(t, err)
-	stage, err := p.f.Stage("rl-mask")
-	require.NoError(t, err)
-	l := p.newLeg(stage)
-	l.weights = nowhere{}
-	_, err = l.resume(t.Context())
-	require.NoError(t, err)
+	_, l := newToyLeg(t)
 	l.Rewards = []float64{.5, .5, .5, .5, .99}
 	require.NoError(t, l.compare(10, map[string]float64{"accuracy": .8}, io.Discard))
 	require.NoError(t, l.compare(20, map[string]float64{"accuracy": .34}, io.Discard))
@@ -339,6 +332,19 @@ func TestOverfittingIsSaid(t *testing.T) {
 	require.Len(t, r.Alarms, 2)
 	require.Contains(t, r.Alarms[0], "steps 10 to 30, 3 times: overfitting: sampled answers are right for 0.99 of the training rows, but greedy ones for only 0.34")
 	require.Contains(t, r.Alarms[1], "accuracy on validation rows fell to 0.340 from 0.800 at best")
+}
+
+// newToyLeg returns a leg of a run on the toy whose weights are saved nowhere.
+func newToyLeg(t *testing.T) (*pipeline, *leg) {
+	p, err := prepared(t, toy(50), toySettings())
+	require.NoError(t, err)
+	stage, err := p.f.Stage("rl-mask")
+	require.NoError(t, err)
+	l := p.newLeg(stage)
+	l.weights = nowhere{}
+	_, err = l.resume(t.Context())
+	require.NoError(t, err)
+	return p, l
 }
 
 type nowhere struct{}

@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,9 +113,7 @@ func SoftOverlong[E any](o Overlong) Rule[E] {
 	if err := o.Validate(); err != nil {
 		panic(err.Error())
 	}
-	if o.Factor == 0 {
-		o.Factor = 1
-	}
+	o.Factor = cmp.Or(o.Factor, 1)
 	return RuleFunc[E](func(_ context.Context, _ E, trace *prompt.Trace, step int) (Score, error) {
 		n, s := tokens(trace, step)
 		excess := n - (o.Max - o.Buffer)

@@ -231,7 +231,7 @@ func TestSliceSource(t *testing.T) {
 			if err != nil {
 				return out
 			}
-			out = append(out, p.(successor).prompt)
+			out = append(out, p.(successor).Prompt)
 		}
 	}
 	whole := order(4, 0)
@@ -249,7 +249,7 @@ func TestStreamSource(t *testing.T) {
 	at := func(s *rl.StreamSource) int32 {
 		p, err := s.Next(t.Context())
 		require.NoError(t, err)
-		return p.(successor).prompt
+		return p.(successor).Prompt
 	}
 	s := &rl.StreamSource{Problem: func(i int) rl.Problem { return all[i] }, At: 1}
 	require.Equal(t, []int32{1, 2}, []int32{at(s), at(s)})
@@ -309,14 +309,14 @@ func TestPairs(t *testing.T) {
 		return rollout.Completion{Index: index, Trace: &prompt.Trace{Steps: []prompt.Span{{Answer: answer, Status: status}}}}
 	}
 	r := &rl.Rollouts{
-		Problems: []rl.Problem{successor{prompt: 0}, successor{prompt: 1}},
+		Problems: []rl.Problem{successor{Prompt: 0}, successor{Prompt: 1}},
 		Requests: []rollout.Request{{}, {ID: "second"}},
 		Groups: []rollout.Group{
 			{said(0, "low", prompt.StatusOK), said(1, "high", prompt.StatusOK)},
 			{said(0, "other", prompt.StatusOK), said(1, "high", prompt.StatusTruncated)},
 		},
 	}
-	gold := func(p rl.Problem) string { return []string{"low", "high"}[p.(successor).prompt] }
+	gold := func(p rl.Problem) string { return []string{"low", "high"}[p.(successor).Prompt] }
 	pairs, err := r.Pairs([]string{"low", "high"}, gold)
 	require.NoError(t, err)
 	require.Equal(t, []eval.Pair{{Gold: 0, Pred: 0}, {Gold: 0, Pred: 1}, {Gold: 1, Pred: -1}, {Gold: 1, Pred: -1}}, pairs)

@@ -1,54 +1,26 @@
 package rl_test
 
 import (
-	"context"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
+	"github.com/stepwise-rl/stepwise/rl/internal/toy"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
-	"github.com/stepwise-rl/stepwise/rollout"
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// successor is a problem for a bigram table: after token p write p+1, then
-// p+2, modulo the vocabulary. Each token is a step; the reward is the last's.
-type successor struct {
-	prompt int32
-	vocab  int32
-	group  int
-}
+// successor is the problem of most tests.
+type successor = toy.Successor
 
-func (s successor) Request() (rollout.Request, error) {
-	return rollout.Request{Prompt: []int32{s.prompt}, N: s.group, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}, nil
-}
+const vocab = toy.Vocab
 
-func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
-	for k, tok := range c.Tokens {
-		st := rollout.Step{Name: [2]string{"first", "second"}[k], Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect, Final: k == 1}
-		if tok == (s.prompt+int32(k)+1)%s.vocab {
-			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
-		}
-		c.Steps = append(c.Steps, st)
-	}
-	c.Rewards = []float64{c.Steps[1].Reward}
-	return nil
-}
-
-const vocab = 5
-
-func problems(group int) []rl.Problem {
-	var ps []rl.Problem
-	for v := range vocab {
-		ps = append(ps, successor{int32(v), vocab, group})
-	}
-	return ps
-}
+func problems(group int) []rl.Problem { return toy.Problems(group) }
 
 // setup returns a configuration that trains a fresh table.
 func setup() (rl.Config, *policytest.TablePolicy) {

@@ -140,7 +140,7 @@ func TestTeacherWithItsOwnPrompt(t *testing.T) {
 	require.NoError(t, err)
 	b := r.Batch()
 	own := rl.Teacher{LogProber: teacher, K: 2, Prompt: func(p rl.Problem) ([]int32, error) {
-		return []int32{4, (p.(successor).prompt + 2) % vocab}, nil
+		return []int32{4, (p.(successor).Prompt + 2) % vocab}, nil
 	}}
 	needs := objective.InputTeacher | objective.InputCandidates
 	require.NoError(t, own.Fill(ctx, b, r.Problems, p, needs))
@@ -461,7 +461,7 @@ func TestBest(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []rl.Demonstration{{Prompt: []int32{10}, Tokens: []int32{2}}, {Prompt: []int32{12}, Tokens: []int32{1}}}, demos)
 	demos, err = r.Best(.7, func(p rl.Problem, c *rollout.Completion) (rl.Demonstration, error) {
-		return rl.Demonstration{Prompt: []int32{p.(successor).prompt, 99}, Tokens: []int32{c.Tokens[0] + 100}}, nil
+		return rl.Demonstration{Prompt: []int32{p.(successor).Prompt, 99}, Tokens: []int32{c.Tokens[0] + 100}}, nil
 	})
 	require.NoError(t, err)
 	require.Equal(t, []rl.Demonstration{{Prompt: []int32{0, 99}, Tokens: []int32{102}}}, demos)

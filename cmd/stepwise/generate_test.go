@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,9 +37,7 @@ func modelFolder(t *testing.T, cfg model.Config, files map[string]string) string
 	config, err := json.Marshal(map[string]string{"eos_token": "<end>", "chat_template": chatTemplate})
 	require.NoError(t, err)
 	all := map[string]string{"tokenizer_config.json": string(config)}
-	for name, text := range files {
-		all[name] = text
-	}
+	maps.Copy(all, files)
 	for name, text := range all {
 		path := filepath.Join(dir, name)
 		if text == "" {

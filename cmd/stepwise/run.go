@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -135,9 +136,7 @@ func showRun(f *run.Folder, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if writer == "" {
-		writer = "nobody"
-	}
+	writer = cmp.Or(writer, "nobody")
 	m := f.Manifest()
 	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
 	t.row("created", "%s", m.Created.Format(time.DateTime))

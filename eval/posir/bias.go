@@ -75,13 +75,9 @@ func MeasureBias(results []Result, bucket int, o BiasOptions) (*Bias, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.Replicates == 0 {
-		o.Replicates = 1000
-	}
+	o.Replicates = cmp.Or(o.Replicates, 1000)
 	boot := o.bootstrap()
-	if o.Level == 0 {
-		o.Level = .95
-	}
+	o.Level = cmp.Or(o.Level, .95)
 	if bucket < -1 || bucket >= Buckets {
 		return nil, fmt.Errorf("posir: length bucket %d, want -1 for all or 0 to %d", bucket, Buckets-1)
 	}

@@ -1,6 +1,7 @@
 package posir
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -45,12 +46,8 @@ func (o BuildOptions) Validate() error {
 }
 
 func (o BuildOptions) withDefaults() BuildOptions {
-	if o.PerCell == 0 {
-		o.PerCell = 1
-	}
-	if o.Words == 0 {
-		o.Words = 4
-	}
+	o.PerCell = cmp.Or(o.PerCell, 1)
+	o.Words = cmp.Or(o.Words, 4)
 	if o.Tokens == nil {
 		o.Tokens = func(text string) (n int) {
 			eachWord(text, func(word) { n++ })

@@ -145,22 +145,3 @@ func ReadRunJSON(r io.Reader) (Run, error) {
 	}
 	return run, nil
 }
-
-// WriteRunJSON writes a run as [ReadRunJSON] reads it. An error names a document that a query
-// has twice, or whose score is not finite.
-func WriteRunJSON(w io.Writer, run Run) error {
-	form := make(map[string]map[string]float64, len(run))
-	for query, hits := range run {
-		form[query] = make(map[string]float64, len(hits))
-		for _, h := range hits {
-			if _, twice := form[query][h.Document]; twice {
-				return fmt.Errorf("posir: query %q has document %q twice", query, h.Document)
-			}
-			if err := checkScore(query, h); err != nil {
-				return err
-			}
-			form[query][h.Document] = h.Score
-		}
-	}
-	return json.NewEncoder(w).Encode(form)
-}

@@ -1,6 +1,7 @@
 package posir
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,12 +86,8 @@ func (o SearchOptions) Validate() error {
 }
 
 func (o SearchOptions) withDefaults() SearchOptions {
-	if o.Depth == 0 {
-		o.Depth = 1000
-	}
-	if o.Block == 0 {
-		o.Block = 2048
-	}
+	o.Depth = cmp.Or(o.Depth, 1000)
+	o.Block = cmp.Or(o.Block, 2048)
 	if o.Products == nil {
 		o.Products = multiply
 	}

@@ -284,14 +284,13 @@ func TestCheckNamesEveryFault(t *testing.T) {
 
 func TestRunFiles(t *testing.T) {
 	run := posir.Run{"q2": {{"b", .1}, {"a", 1e-9}}, "q1": {{"Ω", -3}}}
-	var text, form bytes.Buffer
+	var text bytes.Buffer
 	require.NoError(t, posir.WriteTREC(&text, run, "ours"))
 	assert.Equal(t, "q1 Q0 Ω 1 -3 ours\nq2 Q0 b 1 0.1 ours\nq2 Q0 a 2 1e-09 ours\n", text.String())
 	got, err := posir.ReadTREC(&text)
 	require.NoError(t, err)
 	assert.Equal(t, run, got)
-	require.NoError(t, posir.WriteRunJSON(&form, run))
-	got, err = posir.ReadRunJSON(&form)
+	got, err = posir.ReadRunJSON(strings.NewReader(`{"q2":{"a":1e-9,"b":0.1},"q1":{"Ω":-3}}`))
 	require.NoError(t, err)
 	assert.Equal(t, run, got)
 
@@ -315,9 +314,8 @@ func TestRunFiles(t *testing.T) {
 	}
 	assert.ErrorContains(t, posir.WriteTREC(&text, posir.Run{"a b": nil}, "t"), `"a b" cannot stand`)
 	assert.ErrorContains(t, posir.WriteTREC(&text, run, ""), `"" cannot stand`)
-	for _, err := range []error{posir.WriteTREC(&text, posir.Run{"a": {{"b", math.Inf(1)}}}, "t"), posir.WriteRunJSON(&text, posir.Run{"a": {{"b", math.Inf(1)}}})} {
-		assert.ErrorContains(t, err, `query "a": the score of document "b" is +Inf`)
-	}
+	err = posir.WriteTREC(&text, posir.Run{"a": {{"b", math.Inf(1)}}}, "t")
+	assert.ErrorContains(t, err, `query "a": the score of document "b" is +Inf`)
 }
 
 func FuzzRunFiles(f *testing.F) {
@@ -330,13 +328,7 @@ func FuzzRunFiles(f *testing.F) {
 			_, err := posir.ReadTREC(&again)
 			require.NoError(t, err)
 		}
-		if run, err := posir.ReadRunJSON(strings.NewReader(text)); err == nil {
-			var form bytes.Buffer
-			require.NoError(t, posir.WriteRunJSON(&form, run))
-			again, err := posir.ReadRunJSON(&form)
-			require.NoError(t, err)
-			require.Equal(t, run, again)
-		}
+		_, _ = posir.ReadRunJSON(strings.NewReader(text))
 	})
 }
 

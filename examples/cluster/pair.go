@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
@@ -325,15 +324,4 @@ func (p *pair) openTinker(ctx context.Context, c config, form rollout.Form, log 
 	})
 	p.policy = policy
 	return client, nil
-}
-
-// known lists the pairs for errors and tests: "local-vllm" and so on.
-func known() (names []string) {
-	for policy, engines := range pairs {
-		for engine := range engines {
-			names = append(names, policy+"-"+strings.ReplaceAll(engine, ".", ""))
-		}
-	}
-	slices.Sort(names)
-	return names
 }

@@ -57,8 +57,7 @@ func drawClip(t *rapid.T) clip {
 		Level: level(rapid.IntRange(0, 1).Draw(t, "level")), Slope: slope(rapid.IntRange(0, 2).Draw(t, "slope")),
 	}
 	if rapid.Bool().Draw(t, "dual") {
-		d := drawFloat(t)
-		c.Dual = &d
+		c.Dual = new(drawFloat(t))
 	}
 	return c
 }

@@ -178,10 +178,9 @@ func TestPrototypeIsNotShared(t *testing.T) {
 }
 
 func base() preset {
-	one := 1.0
 	return preset{
 		Name:  "base",
-		Clip:  clip{Low: 0.1, High: 0.2, Dual: &one},
+		Clip:  clip{Low: 0.1, High: 0.2, Dual: new(1.0)},
 		Loss:  terms{&steered{Beta: 3}},
 		Norm:  whiten{Ones: []bool{true}, Inner: rank{}, Named: map[key]norm{"a": rank{}}},
 		Steer: &steered{Beta: 1, Parts: map[string]float64{"a": 1}},

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"strings"
 )
@@ -31,10 +32,7 @@ func (c Llama31) Render(_ context.Context, messages []Message, o Options) (strin
 	if err := check(messages, o); err != nil {
 		return "", err
 	}
-	date := c.Date
-	if date == "" {
-		date = "26 Jul 2024"
-	}
+	date := cmp.Or(c.Date, "26 Jul 2024")
 	system := "Cutting Knowledge Date: December 2023\nToday Date: " + date + "\n\n"
 	if messages[0].Role == "system" {
 		system += Trim(messages[0].Content)

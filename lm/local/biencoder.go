@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -41,9 +42,7 @@ func NewBiEncoder(c BiEncoderConfig) (*BiEncoder, error) {
 	if !(c.Scale >= 0) || math.IsInf(c.Scale, 1) {
 		return nil, fmt.Errorf("local: BiEncoderConfig.Scale is %v, want a positive number, or 0 for 20", c.Scale)
 	}
-	if c.Scale == 0 {
-		c.Scale = 20
-	}
+	c.Scale = cmp.Or(c.Scale, 20)
 	s := &BiEncoder{encoder: c.Encoder, scale: c.Scale, learner: encoderLearner(c.StudentConfig)}
 	s.net = vectorsOf{c.Encoder}
 	if err := s.start(c.Encoder.Params(), c.Optimizer); err != nil {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,9 +105,7 @@ func NewReranker(c RerankerConfig) (*Reranker, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if c.Instruction == "" {
-		c.Instruction = RerankerInstruction
-	}
+	c.Instruction = cmp.Or(c.Instruction, RerankerInstruction)
 	if c.MaxTokens == 0 {
 		c.MaxTokens = c.shape().MaxSeq
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -35,9 +36,7 @@ func changed(t *testing.T, from string, change map[string]any) string {
 	require.NoError(t, err)
 	config := map[string]any{}
 	require.NoError(t, json.Unmarshal(text, &config))
-	for k, v := range change {
-		config[k] = v
-	}
+	maps.Copy(config, change)
 	text, err = json.Marshal(config)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, model.ConfigFile), text, 0o666))

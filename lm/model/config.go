@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 )
@@ -84,12 +85,8 @@ func (c Config) withDefaults() Config {
 	if c.HeadDim == 0 {
 		c.HeadDim = c.Dim / c.Heads
 	}
-	if c.RopeTheta == 0 {
-		c.RopeTheta = 10000
-	}
-	if c.NormEps == 0 {
-		c.NormEps = 1e-5
-	}
+	c.RopeTheta = cmp.Or(c.RopeTheta, 10000)
+	c.NormEps = cmp.Or(c.NormEps, 1e-5)
 	return c
 }
 

@@ -57,11 +57,7 @@ func TestLinearClassifiersOfRoBERTaSurviveSaveAndLoad(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, e.Config().DenseHead)
 		require.Equal(t, "score.bias", e.Params()[len(e.Params())-1].Name)
-		dir := t.TempDir()
-		require.NoError(t, e.Save(dir))
-		f := loadCrossEncoder(t, dir)
-		require.Equal(t, e.Config(), f.Config())
-		require.Equal(t, predict(t, e, []int32{5, 6, 7}), predict(t, f, []int32{5, 6, 7}))
+		survives(t, e)
 	}
 }
 

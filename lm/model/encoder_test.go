@@ -31,6 +31,18 @@ func predict(t *testing.T, e *model.Encoder, sequences ...[]int32) []float32 {
 	return logits
 }
 
+// survives checks that an encoder is the same after it was saved in dir and loaded.
+func survives(t *testing.T, e *model.Encoder) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	require.NoError(t, e.Save(dir))
+	f, err := model.LoadEncoder(reference.New(), dir)
+	require.NoError(t, err)
+	require.Equal(t, e.Config(), f.Config())
+	require.Equal(t, predict(t, e, []int32{5, 6, 7}), predict(t, f, []int32{5, 6, 7}))
+	return dir
+}
+
 func TestEncoderSequencesDoNotSeeEachOther(t *testing.T) {
 	e := newEncoder(t)
 	a, b := []int32{1, 2, 3, 4}, []int32{9, 8}
@@ -50,16 +62,10 @@ func TestEncoderLooksBothWays(t *testing.T) {
 
 func TestEncoderSurvivesSaveAndLoad(t *testing.T) {
 	e := newEncoder(t)
-	dir := t.TempDir()
-	require.NoError(t, e.Save(dir))
-	f, err := model.LoadEncoder(reference.New(), dir)
-	require.NoError(t, err)
-	require.Equal(t, e.Config(), f.Config())
+	dir := survives(t, e)
 	cfg, err := model.ReadEncoderConfig(dir)
 	require.NoError(t, err)
 	require.Equal(t, e.Config(), cfg)
-	require.Equal(t, predict(t, e, []int32{5, 6, 7}), predict(t, f, []int32{5, 6, 7}))
-
 	_, err = model.LoadDecoder(reference.New(), dir)
 	require.ErrorContains(t, err, "is of an encoder")
 }

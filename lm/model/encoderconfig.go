@@ -158,9 +158,7 @@ func (c EncoderConfig) withDefaults() EncoderConfig {
 		c.LocalRopeTheta = cmp.Or(c.LocalRopeTheta, 10000)
 		c.GlobalEvery, c.Window = cmp.Or(c.GlobalEvery, 3), cmp.Or(c.Window, 64)
 	}
-	if c.Style == "" {
-		c.Style = LlamaStyle
-	}
+	c.Style = cmp.Or(c.Style, LlamaStyle)
 	if c.Style.bert() {
 		c.NormEps = cmp.Or(c.NormEps, 1e-12)
 	}

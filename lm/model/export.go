@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -171,9 +172,7 @@ func (e *Encoder) exportModules(dir, from string) error {
 
 // export writes config, of which shape is a part, and params.
 func export(dir string, b tensor.Backend, params []*tensor.Param, config any, shape *hfShape, o ExportOptions) error {
-	if o.DType == "" {
-		o.DType = safetensors.F32
-	}
+	o.DType = cmp.Or(o.DType, safetensors.F32)
 	names := map[safetensors.DType]string{safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16"}
 	if shape.DType = names[o.DType]; shape.DType == "" {
 		return fmt.Errorf("model: ExportOptions.DType is %q, want F32, F16 or BF16", o.DType)

@@ -23,10 +23,8 @@ var exportDir = flag.String("export", "", "keep what TestExport writes in this d
 var exported = map[string]model.ExportOptions{
 	"f32":          {},
 	"bf16-sharded": {DType: safetensors.BF16, ShardBytes: 3000},
-	"f16":          {DType: safetensors.F16, Generation: &model.Generation{BOS: ptr[int32](1), EOS: model.TokenIDs{2, 3}, Temperature: ptr(0.6), Sample: ptr(true)}},
+	"f16":          {DType: safetensors.F16, Generation: &model.Generation{BOS: new(int32(1)), EOS: model.TokenIDs{2, 3}, Temperature: new(0.6), Sample: new(true)}},
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // TestExport: what is written is read back as the same model. It also writes the
 // model's outputs beside each checkpoint, to be compared by another program.
@@ -167,8 +165,8 @@ func TestGenerationSurvivesExport(t *testing.T) {
 	d := newDecoder(t, reference.New(), tiny)
 	for _, g := range []model.Generation{
 		{},
-		{BOS: ptr[int32](0), EOS: model.TokenIDs{7}, Pad: ptr[int32](5)},
-		{EOS: model.TokenIDs{1, 2}, Sample: ptr(true), Temperature: ptr(0.7), TopK: ptr(20), TopP: ptr(0.8), MinP: ptr(0.1), RepetitionPenalty: ptr(1.05), MaxLength: ptr(100), MaxNewTokens: ptr(9)},
+		{BOS: new(int32(0)), EOS: model.TokenIDs{7}, Pad: new(int32(5))},
+		{EOS: model.TokenIDs{1, 2}, Sample: new(true), Temperature: new(0.7), TopK: new(20), TopP: new(0.8), MinP: new(0.1), RepetitionPenalty: new(1.05), MaxLength: new(100), MaxNewTokens: new(9)},
 	} {
 		dir := t.TempDir()
 		require.NoError(t, d.Export(dir, model.ExportOptions{Generation: &g}))
@@ -236,7 +234,7 @@ func TestEndTokensAreSaved(t *testing.T) {
 	require.Equal(t, []int32{2, 5}, d.EOS())
 	require.Equal(t, []int32{2, 5}, ends(d.Save))
 	require.Equal(t, []int32{2, 5}, ends(d.Clone().Save))
-	require.Equal(t, []int32{2, 5}, ends(with(d, model.Generation{Temperature: ptr(.6)})))
+	require.Equal(t, []int32{2, 5}, ends(with(d, model.Generation{Temperature: new(.6)})))
 	require.Equal(t, []int32{3}, ends(with(d, model.Generation{EOS: model.TokenIDs{3}})))
 	require.ErrorContains(t, d.SetEOS(2, -1), "model: SetEOS: token id -1, want 0 to ")
 	require.Error(t, d.SetEOS(int32(tiny.Vocab)))
@@ -248,7 +246,7 @@ func TestEndTokensAreSaved(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(`{"temperature": 0.6}`), 0o666))
 	g, err := model.ReadGeneration(dir)
 	require.NoError(t, err)
-	require.Equal(t, model.Generation{EOS: model.TokenIDs{2, 5}, Temperature: ptr(.6)}, g)
+	require.Equal(t, model.Generation{EOS: model.TokenIDs{2, 5}, Temperature: new(.6)}, g)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, model.GenerationFile), []byte(`{"eos_token_id": [6, 5, 2]}`), 0o666))
 	loaded, err := model.LoadDecoder(reference.New(), dir)
 	require.NoError(t, err)
@@ -309,8 +307,8 @@ func TestGenerationOptionsThatChangeNothing(t *testing.T) {
 	got, err := model.ReadGeneration(dir)
 	require.NoError(t, err)
 	require.Equal(t, model.Generation{
-		BOS: ptr[int32](1), EOS: model.TokenIDs{2, 3}, Sample: ptr(true), Temperature: ptr(0.6), TopK: ptr(50), TopP: ptr(1.0),
-		RepetitionPenalty: ptr(1.0), MaxLength: ptr(20),
+		BOS: new(int32(1)), EOS: model.TokenIDs{2, 3}, Sample: new(true), Temperature: new(0.6), TopK: new(50), TopP: new(1.0),
+		RepetitionPenalty: new(1.0), MaxLength: new(20),
 	}, got)
 }
 

@@ -57,8 +57,7 @@ func readOptional(path string, limit int64, v any) error {
 func parseFields(text []byte) (map[string]json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	err := infile.JSON(text, &fields)
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return nil, fmt.Errorf("%s, want an object", wrong.Value)
 	}
 	if err != nil {

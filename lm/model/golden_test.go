@@ -216,18 +216,30 @@ func checkEncoder(t *testing.T, dir string, b tensor.Backend, tol float64) {
 	score := e.Params()[len(e.Params())-2:] // weight and bias
 	b.Write(score[0].Value, g.tensor(t, "head.weight"))
 	b.Write(score[1].Value, g.tensor(t, "head.bias"))
-	var p model.Pack
+	p := g.pack()
+	p.Types = slices.Concat(g.Types...)
+	g.checkStates(t, e, p, tol)
+	g.checkLogits(t, b, e, p, tol)
+}
+
+// pack returns the sequences.
+func (g *golden) pack() *model.Pack {
+	p := &model.Pack{}
 	for _, ids := range g.IDs {
 		p.Add(ids, -1)
 	}
-	p.Types = slices.Concat(g.Types...)
-	states := make([]float32, len(g.IDs)*e.Config().Dim)
-	require.NoError(t, e.Embed(&p, states))
+	return p
+}
+
+// checkStates compares the pooled states of a pack.
+func (g *golden) checkStates(t *testing.T, e *model.Encoder, p *model.Pack, tol float64) {
+	dim := e.Config().Dim
+	states := make([]float32, len(g.IDs)*dim)
+	require.NoError(t, e.Embed(p, states))
 	for i := range g.IDs {
 		name := fmt.Sprintf("states.%d", i)
-		requireClose(t, g.tensor(t, name), states[i*e.Config().Dim:(i+1)*e.Config().Dim], tol, name)
+		requireClose(t, g.tensor(t, name), states[i*dim:(i+1)*dim], tol, name)
 	}
-	g.checkLogits(t, b, e, &p, tol)
 }
 
 // crossEntropy returns the mean over the labels, and its gradient.

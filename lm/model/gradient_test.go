@@ -85,20 +85,26 @@ func TestDecoderGradientMatchesCentralDifferences(t *testing.T) {
 			require.NoError(t, err)
 			randomise(b, d.Params())
 			d.head.chunk = 4 // several chunks, the last not full
-			p, tg := groups()
-			tg.Temperature = 0.5
-			n := len(tg.IDs)
-			dlogp, dent := make([]float32, n), make([]float32, n)
-			r := rand.New(rand.NewPCG(3, 4))
-			for i := range n {
-				dlogp[i], dent[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
-			}
-			require.NoError(t, d.Forward(p, tg, make([]float32, n), make([]float32, n)))
-			require.NoError(t, d.Backward(dlogp, dent))
-			for _, param := range d.Params() {
-				checkParam(t, b, param, func() float64 { return loss64(t, d, p, tg, dlogp, dent) })
-			}
+			checkDecoder(t, b, d, d.Params())
 		})
+	}
+}
+
+// checkDecoder compares the gradients of some of a decoder's parameters with central
+// differences.
+func checkDecoder(t *testing.T, b *reference.Backend[float64], d *Decoder, params []*tensor.Param) {
+	p, tg := groups()
+	tg.Temperature = 0.5
+	n := len(tg.IDs)
+	dlogp, dent := make([]float32, n), make([]float32, n)
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range n {
+		dlogp[i], dent[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+	}
+	require.NoError(t, d.Forward(p, tg, make([]float32, n), make([]float32, n)))
+	require.NoError(t, d.Backward(dlogp, dent))
+	for _, param := range params {
+		checkParam(t, b, param, func() float64 { return loss64(t, d, p, tg, dlogp, dent) })
 	}
 }
 
@@ -255,19 +261,7 @@ func TestLoRAGradientMatchesCentralDifferences(t *testing.T) {
 				lora, err := d.AddLoRA(LoRAConfig{Rank: 3, Alpha: 2, Targets: targets}, 8)
 				require.NoError(t, err)
 				randomise(b, d.Params())
-				p, tg := groups()
-				tg.Temperature = 0.5
-				n := len(tg.IDs)
-				dlogp, dent := make([]float32, n), make([]float32, n)
-				r := rand.New(rand.NewPCG(3, 4))
-				for i := range n {
-					dlogp[i], dent[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
-				}
-				require.NoError(t, d.Forward(p, tg, make([]float32, n), make([]float32, n)))
-				require.NoError(t, d.Backward(dlogp, dent))
-				for _, param := range lora.Params() {
-					checkParam(t, b, param, func() float64 { return loss64(t, d, p, tg, dlogp, dent) })
-				}
+				checkDecoder(t, b, d, lora.Params())
 			})
 		}
 	}

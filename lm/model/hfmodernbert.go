@@ -51,7 +51,6 @@ var poolings = map[string]Pooling{"cls": FirstPooling, "mean": MeanPooling}
 // modernBERTConfig translates c, which has its defaults filled in, in the form that
 // transformers 4 and 5 read.
 func modernBERTConfig(c EncoderConfig) *hfModernBERT {
-	gelu, local := "gelu", 2*c.Window
 	h := &hfModernBERT{
 		hfHeader: hfHeader{ModelType: "modernbert", Architectures: modernBERTArchitectures[2:]},
 		hfShape: hfShape{
@@ -64,9 +63,9 @@ func modernBERTConfig(c EncoderConfig) *hfModernBERT {
 			DType:  "float32",
 		},
 		hfLabelNames: labelNames(c.Classes),
-		Activation:   &gelu,
+		Activation:   new("gelu"),
 		NormEps:      &c.NormEps,
-		Local:        &local,
+		Local:        new(2 * c.Window),
 		Every:        &c.GlobalEvery,
 		GlobalTheta:  &c.RopeTheta,
 		LocalTheta:   &c.LocalRopeTheta,

@@ -51,8 +51,7 @@ func Inspect(dir string) (*Inspection, error) {
 	if encoder {
 		var classes *int
 		if in.Body = body; in.Body {
-			two := 2
-			classes = &two
+			classes = new(2)
 		}
 		var cfg EncoderConfig
 		if cfg, loaded, in.Problem = l.openEncoder(dir, classes); cfg.Dim > 0 {

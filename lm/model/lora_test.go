@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -324,9 +325,7 @@ func TestLoadLoRARefuses(t *testing.T) {
 		require.NoError(t, err)
 		var settings map[string]any
 		require.NoError(t, json.Unmarshal(text, &settings))
-		for k, v := range change {
-			settings[k] = v
-		}
+		maps.Copy(settings, change)
 		text, err = json.Marshal(settings)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(path, text, 0o666))

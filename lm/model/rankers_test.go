@@ -1,7 +1,6 @@
 package model_test
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,12 +39,9 @@ func checkClassifier(t *testing.T, dir string, b tensor.Backend, tol float64) {
 	e, err := model.LoadEncoder(b, dir)
 	require.NoError(t, err)
 	defer e.Free()
-	var p model.Pack
-	for _, ids := range g.IDs {
-		p.Add(ids, -1)
-	}
+	p := g.pack()
 	p.Types = slices.Concat(g.Types...)
-	g.checkLogits(t, b, e, &p, tol)
+	g.checkLogits(t, b, e, p, tol)
 }
 
 // checkLogits compares the logits of a pack, and the training on it.
@@ -84,17 +80,7 @@ func TestBodiesAgreeWithTransformers(t *testing.T) {
 			e, err := model.PretrainedEncoder(b, dir, 2, 1, model.Frozen())
 			require.NoError(t, err)
 			defer e.Free()
-			var p model.Pack
-			for _, ids := range g.IDs {
-				p.Add(ids, -1)
-			}
-			dim := e.Config().Dim
-			states := make([]float32, len(g.IDs)*dim)
-			require.NoError(t, e.Embed(&p, states))
-			for i := range g.IDs {
-				name := fmt.Sprintf("states.%d", i)
-				requireClose(t, g.tensor(t, name), states[i*dim:(i+1)*dim], tol, name)
-			}
+			g.checkStates(t, e, g.pack(), tol)
 		})
 	}
 }
@@ -188,12 +174,7 @@ func TestRankersSurviveSaveAndLoad(t *testing.T) {
 			}
 			e, err := model.PretrainedEncoder(backendtest.NewAsync(reference.New()), filepath.Join("testdata", name), 5, 3, model.WithPooling(pooling))
 			require.NoError(t, err)
-			dir := t.TempDir()
-			require.NoError(t, e.Save(dir))
-			f, err := model.LoadEncoder(reference.New(), dir)
-			require.NoError(t, err)
-			require.Equal(t, e.Config(), f.Config())
-			require.Equal(t, predict(t, e, []int32{5, 6, 7}), predict(t, f, []int32{5, 6, 7}))
+			survives(t, e)
 		}
 	}
 }

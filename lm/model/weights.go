@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -136,9 +137,7 @@ func (l *loader) match(params []*tensor.Param) (names []string, err error) {
 			i, ok = index[l.prefix+name]
 		}
 		if !ok {
-			if unknown == "" {
-				unknown = t.Name
-			}
+			unknown = cmp.Or(unknown, t.Name)
 			continue
 		}
 		switch p := params[i]; {

@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -80,9 +81,7 @@ func TestConfigsThatCannotBeExpressedAreRefused(t *testing.T) {
 	} {
 		var config map[string]any
 		require.NoError(t, json.Unmarshal(text, &config))
-		for k, v := range change {
-			config[k] = v
-		}
+		maps.Copy(config, change)
 		changed, err := json.Marshal(config)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, model.ConfigFile), changed, 0o666))

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -96,11 +97,7 @@ type fileVocab map[string]int32
 
 // MarshalJSON implements json.Marshaler.
 func (v fileVocab) MarshalJSON() ([]byte, error) {
-	keys := make([]string, 0, len(v))
-	for k := range v {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b string) int { return cmp.Compare(v[a], v[b]) })
+	keys := slices.SortedFunc(maps.Keys(v), func(a, b string) int { return cmp.Compare(v[a], v[b]) })
 	var out bytes.Buffer
 	out.WriteByte('{')
 	for i, k := range keys {

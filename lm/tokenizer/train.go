@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"cmp"
 	"container/heap"
 	"errors"
 	"fmt"
@@ -49,10 +50,7 @@ func Train(corpus iter.Seq[string], o TrainOptions) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	minCount := o.MinCount
-	if minCount == 0 {
-		minCount = 2
-	}
+	minCount := cmp.Or(o.MinCount, 2)
 	tr := newTrainer(base, corpus)
 	for len(tr.def.spelling) < o.VocabSize && tr.mergeNext(minCount) {
 	}

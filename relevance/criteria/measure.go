@@ -1,6 +1,7 @@
 package criteria
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -115,10 +116,7 @@ func (c *Attribute) Validate() error {
 
 // Judge implements [Criterion].
 func (c *Attribute) Judge(q *Query, d *Document) Finding {
-	tolerance := c.Tolerance
-	if tolerance == 0 {
-		tolerance = .02
-	}
+	tolerance := cmp.Or(c.Tolerance, .02)
 	f := Finding{None, 1, "none asked", "the query names no quantity"}
 	if _, _, _, isRange := q.limits(); isRange {
 		return f

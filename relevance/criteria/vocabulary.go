@@ -1,6 +1,7 @@
 package criteria
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode"
@@ -178,9 +179,7 @@ func (c *Collection) Thing(d *Document) (Thing, bool) {
 		if !slices.Contains(c.roles.Type, plain(f.Name)) {
 			continue
 		}
-		if kind == "" {
-			kind = f.Value
-		}
+		kind = cmp.Or(kind, f.Value)
 		t := NewText(f.Value)
 		at, n := title.Find(t.Stems)
 		if n > 0 && c.words.isNoun(title.Stems[at+n-1]) && (end == 0 || at < start) {

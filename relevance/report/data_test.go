@@ -10,15 +10,13 @@ import (
 	"github.com/stepwise-rl/stepwise/eval"
 )
 
-func ptr(v float64) *float64 { return &v }
-
 var testSteps = []string{"category", "attribute", "setting", "label"}
 
 // policyScores are those of a policy that is right with that probability.
 func policyScores(accuracy, step, wrong float64) *Scores {
 	s := &Scores{
-		Examples: 1000, Accuracy: accuracy, BinaryAccuracy: accuracy + .1, MacroF1: accuracy - .02, QWK: ptr(accuracy),
-		MeanStepAccuracy: ptr(step), RightAnswerWrongStep: ptr(wrong), Unparsable: ptr(.004), TokensPerSecond: 5210,
+		Examples: 1000, Accuracy: accuracy, BinaryAccuracy: accuracy + .1, MacroF1: accuracy - .02, QWK: new(accuracy),
+		MeanStepAccuracy: new(step), RightAnswerWrongStep: new(wrong), Unparsable: new(.004), TokensPerSecond: 5210,
 		StepAccuracy: map[string]float64{}, Intervals: map[string]Interval{},
 	}
 	for name, v := range map[string]float64{

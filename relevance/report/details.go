@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -322,9 +323,7 @@ func viewMistake(m Mistake) mistakeView {
 	if m.Sure > 0 {
 		v.Sure = percent(m.Sure)
 	}
-	if v.Said == "" {
-		v.Said = "unreadable"
-	}
+	v.Said = cmp.Or(v.Said, "unreadable")
 	for _, p := range m.Steps {
 		view := pairView{p, "unknown", "?"}
 		switch {

@@ -257,8 +257,7 @@ func (d *Data) each(t *Table, r *Report) iter.Seq2[row, error] {
 				read++
 				seen.add(&row)
 			}
-			var bad *RowError
-			if errors.As(err, &bad) && d.OnBadRow == BadRowSkip {
+			if bad, ok := errors.AsType[*RowError](err); ok && d.OnBadRow == BadRowSkip {
 				if t == &d.Pairs {
 					r.Rows++
 				}

@@ -527,9 +527,7 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		file := filepath.Join(dir, "f")
-		if err := os.WriteFile(file, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, os.WriteFile(file, data, 0o600))
 		d := Data{Pairs: Table{File: file, Format: formats[format], Columns: Columns{Fields: []FieldColumn{{"*", "*"}}}}, Labels: grades}
 		if format < 3 {
 			d.Pairs.Columns.Raters = []string{"r"}

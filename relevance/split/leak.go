@@ -1,6 +1,7 @@
 package split
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -76,10 +77,7 @@ func name(e *rows.Example) string { return e.Query + " | " + title(&e.Document) 
 // title is how a document is named in a list.
 func title(d *rows.Document) string {
 	const most = 80
-	t := d.Title
-	if t == "" {
-		t = d.Body
-	}
+	t := cmp.Or(d.Title, d.Body)
 	if utf8.RuneCountInString(t) > most {
 		t = string([]rune(t)[:most]) + "..."
 	}

@@ -1,6 +1,7 @@
 package study
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -20,10 +21,7 @@ const mostGenerated, numFolds = 2000, 5
 // study says. The error is that of [split.Folds].
 func FromTask(t *taskfile.Task) (Data, error) {
 	s := t.Source
-	n := s.Size
-	if n == 0 {
-		n = mostGenerated
-	}
+	n := cmp.Or(s.Size, mostGenerated)
 	d := Data{Labels: s.Labels, Relevant: s.LabelIndex(s.Relevant), Roles: criteria.DefaultRoles(), Criteria: t.Criteria, Collection: t.Collection}
 	if len(d.Criteria) == 0 {
 		d.Criteria = criteria.Products()

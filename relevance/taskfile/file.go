@@ -1,6 +1,7 @@
 package taskfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -252,12 +253,7 @@ func (f *File) labelIndex(label string) int {
 	return slices.IndexFunc(f.Labels, func(l rows.Label) bool { return l.Name == label })
 }
 
-func (c *Criterion) name() string {
-	if c.Name != "" {
-		return c.Name
-	}
-	return c.Kind
-}
+func (c *Criterion) name() string { return cmp.Or(c.Name, c.Kind) }
 
 type addError func(path, format string, args ...any)
 

@@ -3,6 +3,7 @@ package taskfile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -106,9 +107,7 @@ func (f *File) validateJudges(add addError) {
 // template, which is filled in later.
 func (b *builder) openJudges(template *prompt.Template[rows.Example]) error {
 	b.judges = make(map[string]reward.Rule[rows.Example])
-	for name, rule := range b.o.Judges {
-		b.judges[name] = rule
-	}
+	maps.Copy(b.judges, b.o.Judges)
 	for i := range b.f.Judges {
 		m, path := &b.f.Judges[i], fmt.Sprintf("judges[%d]", i)
 		if _, twice := b.judges[m.Name]; twice {

@@ -609,9 +609,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if err := file.Validate(); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, file.Validate())
 	})
 }
 

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -191,12 +192,8 @@ func New(s Settings) (*Judge, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if s.Votes == 0 {
-		s.Votes = 1
-	}
-	if s.MaxText == 0 {
-		s.MaxText = defaultMaxText
-	}
+	s.Votes = cmp.Or(s.Votes, 1)
+	s.MaxText = cmp.Or(s.MaxText, defaultMaxText)
 	// One attempt: reward.Service tries again.
 	client, err := transport.New(s.Endpoint, transport.Options{KeyHeader: "Authorization", KeyPrefix: "Bearer ", MaxBody: maxAnswer})
 	if err != nil {

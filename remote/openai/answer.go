@@ -75,10 +75,5 @@ func (e *Engine) complete(a *answer, c *call) (rollout.Completion, error) {
 // stops reports whether the text contains a stop string that ends after its first
 // seen bytes, which have been searched before.
 func stops(text string, seen int, stop []string) bool {
-	for _, s := range stop {
-		if strings.Contains(text[max(0, seen-len(s)+1):], s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(stop, func(s string) bool { return strings.Contains(text[max(0, seen-len(s)+1):], s) })
 }

@@ -112,9 +112,7 @@ func (c Config) withDefaults() Config {
 	c.AttemptTimeout = cmp.Or(c.AttemptTimeout, c.SampleTimeout/2)
 	c.Patience = cmp.Or(c.Patience, time.Minute)
 	c.PhaseTimeout = cmp.Or(c.PhaseTimeout, 2*time.Minute)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

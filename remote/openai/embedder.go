@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,12 +54,8 @@ func NewEmbedder(c EmbedderConfig) (*Embedder, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if c.Batch == 0 {
-		c.Batch = 32
-	}
-	if c.Timeout == 0 {
-		c.Timeout = time.Minute
-	}
+	c.Batch = cmp.Or(c.Batch, 32)
+	c.Timeout = cmp.Or(c.Timeout, time.Minute)
 	client, err := transport.New(c.Endpoint, transport.Options{KeyHeader: "Authorization", KeyPrefix: "Bearer ", Retry: c.Retry})
 	if err != nil {
 		return nil, fmt.Errorf("openai: EmbedderConfig: %w", err)

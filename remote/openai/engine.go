@@ -266,7 +266,7 @@ func (e *Engine) deliver(ctx context.Context, call int64, identity string, ask f
 	for faults, sent := 0, 0; faults < e.config.Attempts; sent++ {
 		if sent > 0 {
 			e.fleet.count(func(c *counters) { c.retries++ })
-			if sleep(limited, wait.NextBackOff()) != nil {
+			if transport.Sleep(limited, wait.NextBackOff()) != nil {
 				break
 			}
 			failed = append(failed, l.server)
@@ -387,7 +387,7 @@ func (e *Engine) often(ctx context.Context, f func(context.Context) error) error
 			if err == nil || attempt == e.config.Attempts || reasonOf(err) == lostUTF8 || errors.Is(err, errEOS) || !transport.Retryable(err) {
 				return err
 			}
-			if sleep(ctx, wait.NextBackOff()) != nil {
+			if transport.Sleep(ctx, wait.NextBackOff()) != nil {
 				return err
 			}
 		}
@@ -458,16 +458,4 @@ func seed(stream [3]uint64, index int) int64 {
 	}
 	sum := sha256.Sum256(b[:])
 	return 1 + int64(binary.LittleEndian.Uint32(sum[:])%(1<<31-2))
-}
-
-// sleep waits, or returns the context's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -133,14 +133,10 @@ func (llamaCPP) parse(body []byte, c *call) (answer, error) {
 							p = s.float()
 						case "prob":
 							p = math.Log(s.float())
-						default:
-							s.skip()
 						}
 					})
 					ids, a.logp = append(ids, id), append(a.logp, p)
 				})
-			default:
-				s.skip()
 			}
 		})
 	})

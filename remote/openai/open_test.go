@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,9 +287,9 @@ func TestMetrics(t *testing.T) {
 	require.Positive(t, m["engine/server_seconds"])
 	require.GreaterOrEqual(t, m["engine/server_seconds_max"], m["engine/server_seconds"])
 	require.EqualValues(t, 1, m["engine/servers_up"])
-	names := sortedKeys(m)
+	names := slices.Sorted(maps.Keys(m))
 	m = e.Metrics()
-	require.Equal(t, names, sortedKeys(m))
+	require.Equal(t, names, slices.Sorted(maps.Keys(m)))
 	require.Zero(t, m["engine/samples"])
 	require.Zero(t, m["engine/queue"])
 	require.Zero(t, m["engine/in_flight"])

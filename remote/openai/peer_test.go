@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -200,7 +201,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case "GET /v1/models":
 		var data []any
-		for _, name := range sortedKeys(p.weights) {
+		for _, name := range slices.Sorted(maps.Keys(p.weights)) {
 			m := map[string]any{"id": name, "owned_by": map[Dialect]string{DialectVLLM: "vllm", DialectLlamaCPP: "llamacpp", DialectSGLang: "sglang"}[p.dialect], "max_model_len": p.context}
 			if name != model {
 				m["parent"] = model
@@ -210,7 +211,7 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.answer(w, map[string]any{"data": data})
 	case "GET /models":
 		var data []any
-		for _, name := range sortedKeys(p.weights) {
+		for _, name := range slices.Sorted(maps.Keys(p.weights)) {
 			m := map[string]any{"id": name, "owned_by": "llamacpp", "meta": map[string]any{"n_ctx": p.context, "n_vocab": len(wordBytes)}}
 			if p.router {
 				m["status"] = map[string]any{"value": map[bool]string{true: "loaded", false: "unloaded"}[p.loaded[name]]}
@@ -451,15 +452,6 @@ func (p *peer) top(name string, prev int32, k int) []likely {
 	}
 	slices.SortFunc(all, func(a, b likely) int { return cmp.Compare(b.logp, a.logp) })
 	return all[:k]
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	var keys []string
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // first is the distribution of the first token, for enginetest.

@@ -105,7 +105,7 @@ func (e *Engine) identify(ctx context.Context, s *server) (identity, error) {
 		if time.Since(start)+pause > e.config.Patience {
 			return id, fmt.Errorf("not up within Config.Patience, %v: %w", e.config.Patience, err)
 		}
-		if sleep(ctx, pause) != nil {
+		if transport.Sleep(ctx, pause) != nil {
 			return id, err
 		}
 	}

@@ -98,12 +98,18 @@ func (s *scanner) list(open, end byte, member func()) {
 	s.depth--
 }
 
-// object reads an object: member is called with each key, and reads the value.
+// object reads an object: member is called with each key and reads the value, or leaves
+// it, and it is skipped.
 func (s *scanner) object(member func(key string)) {
 	s.list('{', '}', func() {
 		key := s.text()
-		if s.take(':') {
-			member(key)
+		if !s.take(':') {
+			return
+		}
+		s.peek() // to where the value begins
+		from := s.i
+		if member(key); s.err == nil && s.i == from {
+			s.skip()
 		}
 	})
 }

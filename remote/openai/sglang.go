@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -53,10 +54,7 @@ func (sglang) sample(b []byte, c *call) []byte {
 	b = strconv.AppendInt(b, int64(c.params.MaxTokens), 10)
 	b = appendFloat(field(b, "temperature"), c.params.Temperature)
 	b = appendFloat(field(b, "top_p"), c.params.TopP)
-	topK := c.params.TopK
-	if topK == 0 {
-		topK = -1
-	}
+	topK := cmp.Or(c.params.TopK, -1)
 	b = strconv.AppendInt(field(b, "top_k"), int64(topK), 10)
 	b = strconv.AppendInt(field(b, "sampling_seed"), c.seed, 10)
 	b = appendIDs(field(b, "stop_token_ids"), c.eos)
@@ -83,12 +81,10 @@ func (g sglang) parse(body []byte, c *call) (answer, error) {
 							return
 						}
 						s.object(func(key string) {
-							if key != "type" {
-								s.skip()
-								return
+							if key == "type" {
+								reason := s.text()
+								a.stopped, aborted = reason == "stop", reason == "abort"
 							}
-							reason := s.text()
-							a.stopped, aborted = reason == "stop", reason == "abort"
 						})
 					case "prompt_tokens":
 						prompt = int(s.id())
@@ -98,12 +94,8 @@ func (g sglang) parse(body []byte, c *call) (answer, error) {
 						}
 					case "output_token_logprobs":
 						a.logp, ids = g.pairs(s)
-					default:
-						s.skip()
 					}
 				})
-			default:
-				s.skip()
 			}
 		})
 	})
@@ -170,7 +162,6 @@ func (g sglang) parseScore(body []byte, c *call) (scores, error) {
 	err := scan(body, func(s *scanner) {
 		s.object(func(key string) {
 			if key != "meta_info" {
-				s.skip()
 				return
 			}
 			s.object(func(key string) {
@@ -189,8 +180,6 @@ func (g sglang) parseScore(body []byte, c *call) (scores, error) {
 						}
 						top = append(top, at)
 					})
-				default:
-					s.skip()
 				}
 			})
 		})

@@ -116,8 +116,6 @@ func (vllm) parse(body []byte, c *call) (answer, error) {
 					choices++
 					prompt = vllmChoice(s, &a)
 				})
-			default:
-				s.skip()
 			}
 		})
 	})
@@ -151,15 +149,11 @@ func vllmChoice(s *scanner, a *answer) (prompt []int32) {
 				return
 			}
 			s.object(func(key string) {
-				if key != "token_logprobs" {
-					s.skip()
-					return
+				if key == "token_logprobs" {
+					a.logp = a.logp[:0]
+					s.array(func() { a.logp = append(a.logp, s.float()) })
 				}
-				a.logp = a.logp[:0]
-				s.array(func() { a.logp = append(a.logp, s.float()) })
 			})
-		default:
-			s.skip()
 		}
 	})
 	return prompt
@@ -178,15 +172,11 @@ func (v vllm) parseScore(body []byte, c *call) (out scores, err error) {
 	err = scan(body, func(s *scanner) {
 		s.object(func(key string) {
 			if key != "choices" {
-				s.skip()
 				return
 			}
 			s.array(func() {
 				s.object(func(key string) {
 					if key != "prompt_logprobs" || s.null() {
-						if key != "prompt_logprobs" {
-							s.skip()
-						}
 						return
 					}
 					s.array(func() {
@@ -220,15 +210,12 @@ func (vllm) promptLogProb(s *scanner, c *call, i int, out *scores) {
 	s.object(func(key string) {
 		mine := i < len(c.prompt) && key == strconv.Itoa(int(c.prompt[i]))
 		if !mine && c.top == 0 {
-			s.skip()
 			return
 		}
 		lp := math.NaN()
 		s.object(func(key string) {
 			if key == "logprob" {
 				lp = s.float()
-			} else {
-				s.skip()
 			}
 		})
 		if mine {

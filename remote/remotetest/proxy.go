@@ -2,11 +2,13 @@ package remotetest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -100,15 +102,9 @@ func NewProxy(next http.Handler, s Settings) (*Proxy, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if s.RetryAfter == "" {
-		s.RetryAfter = "0"
-	}
-	if s.Down == 0 {
-		s.Down = 20 * time.Millisecond
-	}
-	if s.Pause == 0 {
-		s.Pause = 10 * time.Millisecond
-	}
+	s.RetryAfter = cmp.Or(s.RetryAfter, "0")
+	s.Down = cmp.Or(s.Down, 20*time.Millisecond)
+	s.Pause = cmp.Or(s.Pause, 10*time.Millisecond)
 	l, err := anyPort()
 	if err != nil {
 		return nil, fmt.Errorf("remotetest: %w", err)
@@ -224,10 +220,7 @@ func (p *Proxy) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.counts
-	c.Faults = make(map[Fault]int, len(p.counts.Faults))
-	for f, n := range p.counts.Faults {
-		c.Faults[f] = n
-	}
+	c.Faults = maps.Clone(p.counts.Faults)
 	return c
 }
 
@@ -366,9 +359,7 @@ func (p *Proxy) send(w http.ResponseWriter, r *http.Request, f Fault, answer *ht
 		}
 		body = changed
 	}
-	for name, values := range answer.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), answer.Header())
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(answer.Code)
 	switch f {

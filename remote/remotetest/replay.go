@@ -3,6 +3,7 @@ package remotetest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -84,12 +85,7 @@ func ReadRecording(name string, r io.Reader) ([]Exchange, error) {
 }
 
 func body(value json.RawMessage, coded, mime string) ([]byte, string, error) {
-	def := func(m string) string {
-		if mime == "" {
-			return m
-		}
-		return mime
-	}
+	def := func(m string) string { return cmp.Or(mime, m) }
 	var text string
 	switch {
 	case coded != "":

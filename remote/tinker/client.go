@@ -1,6 +1,7 @@
 package tinker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,22 +44,14 @@ func (c Config) withDefaults() Config {
 	if c.Retry == (remote.Retry{}) {
 		c.Retry = remote.Retry{Attempts: 10, Elapsed: 5 * time.Minute, Backoff: 200 * time.Millisecond, MaxBackoff: 30 * time.Second}
 	}
-	if c.Heartbeat == 0 {
-		c.Heartbeat = 10 * time.Second
-	}
+	c.Heartbeat = cmp.Or(c.Heartbeat, 10*time.Second)
 	if c.Retry.Backoff == 0 { // of a single attempt
 		c.Retry.Backoff = 200 * time.Millisecond
 		c.Retry.MaxBackoff = max(c.Retry.MaxBackoff, c.Retry.Backoff)
 	}
-	if c.Timeout == 0 {
-		c.Timeout = time.Minute
-	}
-	if c.Poll == 0 {
-		c.Poll = 45 * time.Second
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Timeout = cmp.Or(c.Timeout, time.Minute)
+	c.Poll = cmp.Or(c.Poll, 45*time.Second)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	return c
 }
 

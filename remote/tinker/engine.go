@@ -2,6 +2,7 @@ package tinker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,9 +92,7 @@ func NewEngine(c *Client, v sample.Vocab, config EngineConfig) (*Engine, error) 
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	if config.InFlight == 0 {
-		config.InFlight = 64
-	}
+	config.InFlight = cmp.Or(config.InFlight, 64)
 	config.EOS = slices.Clone(config.EOS)
 	return &Engine{c: c, vocab: v, config: config, pinned: pin{calls: new(atomic.Int64)}}, nil
 }
@@ -229,9 +228,7 @@ func (e *Engine) current(ctx context.Context) (pin, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.pinned.session == "" {
-		e.pinned.session = s
-	}
+	e.pinned.session = cmp.Or(e.pinned.session, s)
 	e.c.hold(e.pinned.ref)
 	return e.pinned, nil
 }
@@ -436,12 +433,7 @@ func (e *Engine) completion(s *wire.Sequence, r *rollout.Request) (rollout.Compl
 // stops reports whether the text contains a stop string that ends after its first
 // seen bytes.
 func stops(text []byte, seen int, stop []string) bool {
-	for _, s := range stop {
-		if bytes.Contains(text[max(0, seen-len(s)+1):], []byte(s)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(stop, func(s string) bool { return bytes.Contains(text[max(0, seen-len(s)+1):], []byte(s)) })
 }
 
 // seed makes a seed of a random stream. Sample k has the seed plus k on the server,

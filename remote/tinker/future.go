@@ -87,7 +87,7 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 				return fmt.Errorf("tinker: %s: no result: %w: %w", what, silent, err)
 			}
 			// A server that does not hold the request is not asked without pause.
-			if err := sleep(ctx, c.config.Retry.Backoff-time.Since(asked)); err != nil {
+			if err := transport.Sleep(ctx, c.config.Retry.Backoff-time.Since(asked)); err != nil {
 				return err
 			}
 			continue
@@ -110,7 +110,7 @@ func (c *Client) await(ctx context.Context, session, id, what string, asProto bo
 		if c.enough(failures, failing, wait) {
 			return fmt.Errorf("tinker: %s: no result after %d polls: %w", what, failures, err)
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := transport.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -188,18 +188,6 @@ func failed(err error, what string) error {
 		body.Detail = s.Body // cut short, or not a string
 	}
 	return &failure{what, transport.Clean(body.Detail, 512)}
-}
-
-// sleep waits for d or for the end of ctx, whose error it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // into returns a function that reads JSON into v.

@@ -37,7 +37,7 @@ func (c *Client) newModel(ctx context.Context, base string, l LoRA) (*model, err
 			return m, err
 		}
 		c.config.Log.Warn("tinker: create_model without an answer, once more in a new session", "error", err.Error())
-		if err := sleep(ctx, wait); err != nil {
+		if err := transport.Sleep(ctx, wait); err != nil {
 			return nil, err
 		}
 	}
@@ -327,7 +327,7 @@ func (m *model) findSaved(ctx context.Context, s saved, name string) (string, er
 		if time.Since(start) > m.c.config.Retry.Elapsed {
 			return "", fmt.Errorf("tinker: the server has taken the name %q but does not list what was saved", name)
 		}
-		if err := sleep(ctx, m.c.config.Retry.Backoff); err != nil {
+		if err := transport.Sleep(ctx, m.c.config.Retry.Backoff); err != nil {
 			return "", err
 		}
 	}

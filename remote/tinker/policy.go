@@ -1,6 +1,7 @@
 package tinker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,14 +41,7 @@ type Adam struct {
 }
 
 func (a Adam) withDefaults() Adam {
-	for _, f := range []struct {
-		v    *float64
-		zero float64
-	}{{&a.Beta1, 0.9}, {&a.Beta2, 0.95}, {&a.Eps, 1e-12}} {
-		if *f.v == 0 {
-			*f.v = f.zero
-		}
-	}
+	a.Beta1, a.Beta2, a.Eps = cmp.Or(a.Beta1, 0.9), cmp.Or(a.Beta2, 0.95), cmp.Or(a.Eps, 1e-12)
 	return a
 }
 

@@ -48,9 +48,7 @@ func TestDeadIsWhatEstimateDoes(t *testing.T) {
 					}
 				}
 				reason := est.Dead(g)
-				if err := est.Estimate([]rollout.Group{g}); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, est.Estimate([]rollout.Group{g}))
 				if g.HasAdvantage() == (reason != "") {
 					t.Fatalf("dead beforehand: %q, with an advantage afterwards: %v", reason, g.HasAdvantage())
 				}

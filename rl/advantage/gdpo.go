@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
 	"github.com/stepwise-rl/stepwise/rollout"
@@ -181,10 +182,5 @@ func (e GDPO) group(scratch *[]float64, x []float64, gi int, g rollout.Group) er
 
 // allZero reports whether all numbers that are not NaN are zero.
 func allZero(xs []float64) bool {
-	for _, x := range xs {
-		if x != 0 && !math.IsNaN(x) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(xs, func(x float64) bool { return x != 0 && !math.IsNaN(x) })
 }

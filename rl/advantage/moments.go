@@ -1,6 +1,7 @@
 package advantage
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/stepwise-rl/stepwise/internal/settings"
@@ -91,9 +92,7 @@ func (m moments) noise(tolerance float64) float64 {
 	if tolerance < 0 {
 		return 0
 	}
-	if tolerance == 0 {
-		tolerance = DefaultTolerance
-	}
+	tolerance = cmp.Or(tolerance, DefaultTolerance)
 	return tolerance * max(1, math.Abs(m.min), math.Abs(m.max))
 }
 
@@ -117,10 +116,7 @@ func (m moments) constant(tolerance float64) bool { return m.max-m.min <= m.nois
 // still be the mean: a mere rounding error must not become an advantage. The number
 // that is farthest from the mean is always farther than that.
 func (m moments) rounding(tolerance float64) float64 {
-	if tolerance > DefaultTolerance {
-		tolerance = DefaultTolerance
-	}
-	return m.noise(tolerance) / 2
+	return m.noise(min(tolerance, DefaultTolerance)) / 2
 }
 
 // centred is the common part of the group-relative normalisers. It writes

@@ -1,6 +1,7 @@
 package advantage
 
 import (
+	"cmp"
 	"errors"
 	"math"
 
@@ -60,12 +61,7 @@ func (e ReinforcePP) WithWeights(w []float64) Estimator {
 func (ReinforcePP) FoldsShaping() bool { return true }
 
 // discount is the γ that a setting of gamma means.
-func discount(gamma float64) float64 {
-	if gamma == 0 {
-		return 1
-	}
-	return gamma
-}
+func discount(gamma float64) float64 { return cmp.Or(gamma, 1) }
 
 // ReinforcePPBaseline is the variant of REINFORCE++ (arXiv:2501.03262) with a
 // group baseline: the outcome reward less its group's mean takes the place of

@@ -79,13 +79,9 @@ func TestReadWhatWasWritten(t *testing.T) {
 			})
 		}
 		var b bytes.Buffer
-		if err := audit.Write(&b, rows); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, audit.Write(&b, rows))
 		got, err := audit.Read("rows", &b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		if fmt.Sprint(got) != fmt.Sprint(rows) {
 			t.Fatalf("%v became %v", rows, got)
 		}

@@ -101,8 +101,7 @@ func Read(name string, r io.Reader) ([]Row, error) {
 func parse(text []byte) (Row, error) {
 	var l *line
 	if err := json.Unmarshal(text, &l); err != nil {
-		var t *json.UnmarshalTypeError
-		if errors.As(err, &t) && t.Field != "" {
+		if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && t.Field != "" {
 			return Row{}, fmt.Errorf("field %q: it is a %s, want a string", t.Field, t.Value)
 		}
 		return Row{}, fmt.Errorf("not a JSON object: %w", err)

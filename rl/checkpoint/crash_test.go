@@ -14,38 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
-	"github.com/stepwise-rl/stepwise/rl/objective"
-	"github.com/stepwise-rl/stepwise/rollout"
-	"github.com/stepwise-rl/stepwise/sam"
+	"github.com/stepwise-rl/stepwise/rl/internal/toy"
 )
 
 // childDir is the environment variable that makes the test program train, with
 // its checkpoints in the directory that it names.
 const childDir = "STEPWISE_CHECKPOINT_CHILD"
-
-const vocab = 5
-
-// successor is a problem: after token p write p+1, then p+2, modulo the
-// vocabulary. Each token is a step; the reward is the last's.
-type successor int32
-
-func (s successor) Request() (rollout.Request, error) {
-	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}, nil
-}
-
-func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
-	for k, name := range []string{"first", "second"} {
-		st := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect, Final: k == 1}
-		if c.Tokens[k] == (int32(s)+int32(k)+1)%vocab {
-			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
-		}
-		c.Steps = append(c.Steps, st)
-	}
-	c.Rewards = []float64{c.Steps[1].Reward}
-	return nil
-}
 
 // run is a training of a table policy, with all that a checkpoint must hold:
 // weights, version, a schedule, random streams, and a shuffled source.
@@ -60,30 +35,19 @@ func newRun(dir string, afterSave func(step int64)) (*run, error) {
 		store:  &checkpoint.Store{Dir: dir, Keep: checkpoint.Keep{Last: 2, Every: 16, Best: 1, Metric: "reward/0"}},
 		policy: newTable(dir),
 	}
-	var err error
-	source := &rl.SliceSource{Seed: 2}
-	for p := range int32(vocab) {
-		source.Problems = append(source.Problems, successor(p))
+	c := toy.Config(r.policy)
+	c.LR = rl.ScheduleFunc(func(step int64) float64 { return 3 / float64(1+step) })
+	c.CheckpointEvery = 1
+	c.Checkpoint = func(ctx context.Context, t *rl.Trainer) error {
+		if dir == "" {
+			return nil
+		}
+		err := r.store.Save(ctx, t)
+		afterSave(t.Steps())
+		return err
 	}
-	r.Trainer, err = rl.NewTrainer(rl.Config{
-		Policy: r.policy, Engine: r.policy, Source: source,
-		Estimator:       advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}),
-		Credit:          sam.Mask{},
-		Objective:       objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
-		Aggregation:     objective.TokenMean{},
-		Batching:        rl.Batching{Prompts: 3, GroupSize: 4},
-		LR:              rl.ScheduleFunc(func(step int64) float64 { return 3 / float64(1+step) }),
-		Seed:            3,
-		CheckpointEvery: 1,
-		Checkpoint: func(ctx context.Context, t *rl.Trainer) error {
-			if dir == "" {
-				return nil
-			}
-			err := r.store.Save(ctx, t)
-			afterSave(t.Steps())
-			return err
-		},
-	})
+	var err error
+	r.Trainer, err = rl.NewTrainer(c)
 	return r, err
 }
 

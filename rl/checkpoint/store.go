@@ -67,12 +67,7 @@ func (s *Store) Validate() error {
 	return s.Keep.Validate()
 }
 
-func (s *Store) log() *slog.Logger {
-	if s.Logger == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return s.Logger
-}
+func (s *Store) log() *slog.Logger { return cmp.Or(s.Logger, slog.New(slog.DiscardHandler)) }
 
 // Checkpoint describes a checkpoint in a store.
 type Checkpoint struct {

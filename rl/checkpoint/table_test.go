@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/stepwise-rl/stepwise/rl/internal/toy"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 )
 
@@ -19,7 +20,7 @@ type table struct {
 
 // newTable returns a random table whose checkpoints are in dir.
 func newTable(dir string) *table {
-	p := &table{policytest.NewTablePolicy(vocab, nil, -1), dir}
+	p := &table{policytest.NewTablePolicy(toy.Vocab, nil, -1), dir}
 	p.Randomize(1, 0.5)
 	return p
 }

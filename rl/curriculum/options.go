@@ -1,6 +1,7 @@
 package curriculum
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -36,13 +37,9 @@ func (o Options) withDefaults() Options {
 	if o.Weight == nil {
 		o.Weight = Variance
 	}
-	if o.Explore == 0 {
-		o.Explore = .1
-	}
+	o.Explore = cmp.Or(o.Explore, .1)
 	o.Explore = max(o.Explore, 0)
-	if o.Decay == 0 {
-		o.Decay = .5
-	}
+	o.Decay = cmp.Or(o.Decay, .5)
 	if o.PriorRate == 0 && o.PriorWeight == 0 {
 		o.PriorRate, o.PriorWeight = .5, 2
 	}

@@ -158,9 +158,7 @@ func TestRestoreContinuesBitForBit(t *testing.T) {
 		ps := list(n)
 		mk := func() *curriculum.Source {
 			s, err := curriculum.New(ps, o)
-			if err != nil {
-				t.Fatal(err)
-			}
+			require.NoError(t, err)
 			return s
 		}
 		s := mk()
@@ -169,16 +167,12 @@ func TestRestoreContinuesBitForBit(t *testing.T) {
 			var groups []rollout.Group
 			for range draws {
 				p, err := s.Next(context.Background())
-				if err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, err)
 				drawn, groups = append(drawn, p), append(groups, group(right, wrong))
 				ids = append(ids, p.(*problem).id)
 			}
 			if right+wrong > 0 {
-				if err := s.Observe(drawn, groups); err != nil {
-					t.Fatal(err)
-				}
+				require.NoError(t, s.Observe(drawn, groups))
 			}
 			return ids
 		}
@@ -190,14 +184,10 @@ func TestRestoreContinuesBitForBit(t *testing.T) {
 			step(s, st[0], st[1], st[2])
 		}
 		saved, err := s.State()
-		if err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, err)
 		again := mk()
 		step(again, 3, 1, 1) // whatever it did before
-		if err := again.Restore(saved); err != nil {
-			t.Fatal(err)
-		}
+		require.NoError(t, again.Restore(saved))
 		for _, st := range steps[half:] {
 			a, b := step(s, st[0], st[1], st[2]), step(again, st[0], st[1], st[2])
 			if fmt.Sprint(a) != fmt.Sprint(b) {

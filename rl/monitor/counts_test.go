@@ -38,7 +38,7 @@ func TestCount(t *testing.T) {
 	fit := func(r *rl.Rollouts) *rl.Rollouts {
 		n := len(r.Groups)
 		r.Problems = make([]rl.Problem, n)
-		r.Requests = append(r.Requests[:0], make([]requestOf, n)...)
+		r.Requests = append(r.Requests[:0], make([]rollout.Request, n)...)
 		return r
 	}
 	r.Dynamic = &rl.DynamicInfo{Dropped: fit(dropped)}

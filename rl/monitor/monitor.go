@@ -1,12 +1,11 @@
 package monitor
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
@@ -38,22 +37,13 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	def := func(v *float64, d float64) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	if o.Window == 0 {
-		o.Window = 20
-	}
-	if o.History == 0 {
-		o.History = 3 * o.Window
-	}
-	def(&o.Level, .001)
-	def(&o.MinRise, .02)
-	def(&o.MaxMasked, .25)
-	def(&o.MaxDead, .8)
-	def(&o.PassAt, 1)
+	o.Window = cmp.Or(o.Window, 20)
+	o.History = cmp.Or(o.History, 3*o.Window)
+	o.Level = cmp.Or(o.Level, .001)
+	o.MinRise = cmp.Or(o.MinRise, .02)
+	o.MaxMasked = cmp.Or(o.MaxMasked, .25)
+	o.MaxDead = cmp.Or(o.MaxDead, .8)
+	o.PassAt = cmp.Or(o.PassAt, 1)
 	return o
 }
 
@@ -271,18 +261,6 @@ func (m *Monitor) Drifts() []Drift {
 		}
 	}
 	return out
-}
-
-// FormatDrifts formats drifts as a table.
-func FormatDrifts(drifts []Drift) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "step\tmeasure\tbefore\trecent\tchange")
-	for _, d := range drifts {
-		fmt.Fprintf(w, "%s\t%s\t%.3f\t%.3f\t%+.3f\n", d.Step, d.Measure, d.Before, d.Recent, d.Recent-d.Before)
-	}
-	w.Flush()
-	return b.String()
 }
 
 const stateFormat = 2

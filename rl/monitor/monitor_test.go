@@ -251,7 +251,7 @@ func FuzzRestore(f *testing.F) {
 		for step := range int64(3) {
 			m.Observe(step, w.rollouts())
 		}
-		_ = monitor.FormatDrifts(m.Drifts())
+		_ = m.Drifts()
 	})
 }
 

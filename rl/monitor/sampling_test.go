@@ -13,11 +13,6 @@ import (
 	"github.com/stepwise-rl/stepwise/rollout"
 )
 
-type (
-	requestOf    = rollout.Request
-	completionOf = rollout.Completion
-)
-
 // answers makes rollouts of texts, with the reward of each.
 func answers(groups ...map[string][]float64) *rl.Rollouts {
 	r := &rl.Rollouts{}

@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -90,12 +91,8 @@ func Run(t *testing.T, o Options) {
 }
 
 func newSuite(o Options) *suite {
-	if o.LR == 0 {
-		o.LR = 0.01
-	}
-	if o.Tolerance == 0 {
-		o.Tolerance = 1e-4
-	}
+	o.LR = cmp.Or(o.LR, 0.01)
+	o.Tolerance = cmp.Or(o.Tolerance, 1e-4)
 	return &suite{o, rand.New(rand.NewPCG(1, 2))}
 }
 

@@ -93,12 +93,7 @@ func each(b *rl.Batch, f func(s *rl.Sample, t int, prev, token int32)) {
 	}
 }
 
-func temperature(b *rl.Batch) float64 {
-	if b.Temperature == 0 {
-		return 1
-	}
-	return b.Temperature
-}
+func temperature(b *rl.Batch) float64 { return cmp.Or(b.Temperature, 1) }
 
 // LogProbs implements rl.LogProber.
 func (p *TablePolicy) LogProbs(ctx context.Context, b *rl.Batch, dst [][]float64) error {

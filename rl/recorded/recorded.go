@@ -3,6 +3,7 @@ package recorded
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -114,9 +115,7 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	if err := h.Validate(); err != nil {
 		return nil, err
 	}
-	if h.Temperature == 0 {
-		h.Temperature = 1
-	}
+	h.Temperature = cmp.Or(h.Temperature, 1)
 	out := &Writer{w, h}
 	return out, out.put(file{formatName, formatVersion, h})
 }
@@ -179,10 +178,7 @@ func (w *Writer) Record(ctx context.Context, teacher rl.LogProber, b *rl.Batch) 
 
 // check returns an error unless the batch has the file's temperature.
 func (h Header) check(b *rl.Batch) error {
-	t := b.Temperature
-	if t == 0 {
-		t = 1
-	}
+	t := cmp.Or(b.Temperature, 1)
 	if t != h.Temperature {
 		return fmt.Errorf("recorded: the batch has temperature %v, the file %v", t, h.Temperature)
 	}
@@ -264,9 +260,7 @@ func (t *Teacher) readHeader(b []byte, policy rl.Vocab) error {
 	if err := f.Header.Validate(); err != nil {
 		return err
 	}
-	if f.Temperature == 0 {
-		f.Temperature = 1
-	}
+	f.Temperature = cmp.Or(f.Temperature, 1)
 	t.h = f.Header
 	if policy == nil {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
+	"github.com/stepwise-rl/stepwise/rl/internal/toy"
 	"github.com/stepwise-rl/stepwise/rl/objective"
 	"github.com/stepwise-rl/stepwise/rl/run"
 	"github.com/stepwise-rl/stepwise/sam"
@@ -17,7 +18,7 @@ import (
 // train begins a run, or goes on with one, and takes the training steps that are left
 // up to a number. The policy and its problems stand for yours.
 func train(ctx context.Context, begin func(run.Config) (*run.Writer, error), dir string, lr float64, steps int64) error {
-	problems := []rl.Problem{successor(0), successor(1), successor(2)}
+	problems := toy.Problems(4)[:3]
 	digest, err := rl.Digest(problems)
 	if err != nil {
 		return err

@@ -12,36 +12,11 @@ import (
 
 	"github.com/stepwise-rl/stepwise/internal/durable"
 	"github.com/stepwise-rl/stepwise/rl"
-	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
-	"github.com/stepwise-rl/stepwise/rl/objective"
+	"github.com/stepwise-rl/stepwise/rl/internal/toy"
 	"github.com/stepwise-rl/stepwise/rl/policytest"
 	"github.com/stepwise-rl/stepwise/rl/run"
-	"github.com/stepwise-rl/stepwise/rollout"
-	"github.com/stepwise-rl/stepwise/sam"
 )
-
-const vocab = 5
-
-// successor is a problem: after token p write p+1, then p+2, modulo the vocabulary.
-// Each token is a step; the reward is the last's.
-type successor int32
-
-func (s successor) Request() (rollout.Request, error) {
-	return rollout.Request{Prompt: []int32{int32(s)}, N: 4, Params: rollout.Params{Temperature: 1, MaxTokens: 2}}, nil
-}
-
-func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
-	for k, name := range []string{"first", "second"} {
-		st := rollout.Step{Name: name, Start: k, End: k + 1, Verdict: rollout.VerdictIncorrect, Final: k == 1}
-		if c.Tokens[k] == (int32(s)+int32(k)+1)%vocab {
-			st.Verdict, st.Reward = rollout.VerdictCorrect, 1
-		}
-		c.Steps = append(c.Steps, st)
-	}
-	c.Rewards = []float64{c.Steps[1].Reward}
-	return nil
-}
 
 // table is policytest's, which is its own engine, but saves to disk: a directory that
 // is written aside and renamed. It leaves the syncs of directories to the store.
@@ -51,7 +26,7 @@ type table struct {
 }
 
 func newTable(dir string) *table {
-	p := &table{policytest.NewTablePolicy(vocab, nil, -1), dir}
+	p := &table{policytest.NewTablePolicy(toy.Vocab, nil, -1), dir}
 	p.Randomize(1, 0.5)
 	return p
 }
@@ -98,37 +73,24 @@ func config(dir string, steps int64) run.Config {
 // with so many training steps between two checkpoints. saved, if not nil, is called
 // after each.
 func trainer(stage *run.Stage, p *table, steps, every int64, saved func(step int64) error) (*rl.Trainer, error) {
-	source := &rl.SliceSource{Seed: 2}
-	for i := range int32(vocab) {
-		source.Problems = append(source.Problems, successor(i))
+	c := toy.Config(p)
+	c.Steps, c.Recorder, c.CheckpointEvery = steps, stage, every
+	c.OnRollouts = func(step int64, r *rl.Rollouts) error {
+		for g := range r.Groups {
+			if err := stage.Append(run.Rollouts, step, r.Groups[g][0].Tokens); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	return rl.NewTrainer(rl.Config{
-		Policy: p, Engine: p, Source: source,
-		Estimator:   advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}),
-		Credit:      sam.Mask{},
-		Objective:   objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
-		Aggregation: objective.TokenMean{},
-		Batching:    rl.Batching{Prompts: 3, GroupSize: 4},
-		LR:          rl.Constant{LR: 1},
-		Seed:        3, Steps: steps,
-		Recorder: stage,
-		OnRollouts: func(step int64, r *rl.Rollouts) error {
-			for g := range r.Groups {
-				if err := stage.Append(run.Rollouts, step, r.Groups[g][0].Tokens); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		CheckpointEvery: every,
-		Checkpoint: func(ctx context.Context, t *rl.Trainer) error {
-			err := stage.Save(ctx, t)
-			if err == nil && saved != nil {
-				err = saved(t.Steps())
-			}
-			return err
-		},
-	})
+	c.Checkpoint = func(ctx context.Context, t *rl.Trainer) error {
+		err := stage.Save(ctx, t)
+		if err == nil && saved != nil {
+			err = saved(t.Steps())
+		}
+		return err
+	}
+	return rl.NewTrainer(c)
 }
 
 // program is a whole training program: it starts a run or goes on with one, makes an

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,9 +63,7 @@ func open(c Config, resume bool) (w *Writer, err error) {
 		}
 	}()
 	w = &Writer{Folder: &Folder{dir: c.Dir}, config: c, lock: lock, log: c.Logger, stages: map[string]*Stage{}}
-	if w.log == nil {
-		w.log = slog.New(slog.DiscardHandler)
-	}
+	w.log = cmp.Or(w.log, slog.New(slog.DiscardHandler))
 	now, err := c.manifest()
 	if err != nil {
 		return nil, err

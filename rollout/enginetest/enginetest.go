@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,8 +112,7 @@ func Run(t *testing.T, c Config) {
 	for _, check := range checks {
 		t.Run(check.name, func(t *testing.T) {
 			err := check.run(t.Context(), newSuite(&c, c.New(t)))
-			var skipped skip
-			if errors.As(err, &skipped) {
+			if skipped, ok := errors.AsType[skip](err); ok {
 				t.Skip(string(skipped))
 			}
 			if err != nil {
@@ -160,17 +160,13 @@ type suite struct {
 
 func newSuite(c *Config, e rollout.Engine) *suite {
 	s := &suite{Config: *c, engine: e, patience: 10 * time.Second}
-	if s.MaxTokens == 0 {
-		s.MaxTokens = 8
-	}
+	s.MaxTokens = cmp.Or(s.MaxTokens, 8)
 	return s
 }
 
 // request asks for n completions of prompt i, in the random stream of i.
 func (s *suite) request(i, n int, p rollout.Params) rollout.Request {
-	if p.MaxTokens == 0 {
-		p.MaxTokens = s.MaxTokens
-	}
+	p.MaxTokens = cmp.Or(p.MaxTokens, s.MaxTokens)
 	id := "enginetest-" + string(rune('a'+i))
 	return rollout.Request{ID: id, Prompt: s.Prompts[i], N: n, Params: p, Stream: [3]uint64{2, 7, uint64(i)}}
 }

@@ -3,6 +3,7 @@ package sample
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/stepwise-rl/stepwise/rollout"
 )
@@ -77,12 +78,7 @@ func (q *Sequence) add(token int32, text []byte, logp, unit float64, eos bool) {
 // stopsAfter reports whether the text contains a stop string that ends after its
 // first seen bytes, which have been searched before.
 func (q *Sequence) stopsAfter(seen int) bool {
-	for _, s := range q.stop {
-		if bytes.Contains(q.text[max(0, seen-len(s)+1):], s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(q.stop, func(s []byte) bool { return bytes.Contains(q.text[max(0, seen-len(s)+1):], s) })
 }
 
 // stream returns the random stream of a sample: a PCG seeded with two hashes

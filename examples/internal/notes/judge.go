@@ -1,6 +1,9 @@
 package notes
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // A mention is a term in the words that a text uses for it.
 type mention struct {
@@ -10,12 +13,7 @@ type mention struct {
 }
 
 // written returns the word as it stands in the text.
-func (m mention) written() string {
-	if m.typo != "" {
-		return m.typo
-	}
-	return m.form.word()
-}
+func (m mention) written() string { return cmp.Or(m.typo, m.form.word()) }
 
 // plain reports whether the text names the term itself, well spelt.
 func (m mention) plain() bool { return m.written() == m.term.name() }

@@ -36,8 +36,7 @@ func TestFLOPs(t *testing.T) {
 }
 
 func TestPlotHasALinePerLoss(t *testing.T) {
-	q := .5
-	stage := &report.Stage{Tests: map[string]*report.Scores{notes.Random: {Accuracy: .75, QWK: &q}}}
+	stage := &report.Stage{Tests: map[string]*report.Scores{notes.Random: {Accuracy: .75, QWK: new(.5)}}}
 	all := []*result{{stage: stage}}
 	for _, n := range []int{64000, 8000} {
 		all = append(all, &result{cell: cell{size: "64 × 2", loss: "b", student: relevance.Student{Form: relevance.FormCrossEncoder, Examples: n, Epochs: 256_000 / n}}, stage: stage, cost: 5e6})

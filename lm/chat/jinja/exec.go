@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"html"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/prompt"
@@ -32,7 +33,7 @@ func (s *outputStmt) exec(r *run, f *frame) signal {
 func (r *run) print(v value) {
 	text := r.text(v)
 	if _, safe := v.(markup); r.autoescape && !safe {
-		text = escapeHTML(text)
+		text = html.EscapeString(text)
 	}
 	r.write(text)
 }

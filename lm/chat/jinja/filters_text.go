@@ -117,7 +117,7 @@ func init() {
 
 	filter("safe", 1, "value", func(r *run, v []value) value { return markup(r.text(v[0])) })
 	escape := func(r *run, v []value) value {
-		s := escapeHTML(r.text(v[0]))
+		s := html.EscapeString(r.text(v[0]))
 		r.grow(len(s))
 		return markup(s)
 	}

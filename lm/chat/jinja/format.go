@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"cmp"
 	"math"
 	"math/big"
 	"strconv"
@@ -34,12 +35,8 @@ func parseSpec(s string) (sp spec) {
 	s, sp.zeroNeg = strings.CutPrefix(s, "z")
 	s, sp.alt = strings.CutPrefix(s, "#")
 	if strings.HasPrefix(s, "0") {
-		if sp.fill == "" {
-			sp.fill = "0"
-		}
-		if sp.align == "" {
-			sp.align = "="
-		}
+		sp.fill = cmp.Or(sp.fill, "0")
+		sp.align = cmp.Or(sp.align, "=")
 		s = s[1:]
 	}
 	sp.width, s = width(s)
@@ -177,10 +174,7 @@ func grouped(digits, sep string, every int) string {
 // floatDigits writes the digits of |f|.
 func floatDigits(f float64, sp spec) string {
 	a := math.Abs(f)
-	p, kind := sp.precision, sp.kind
-	if p > 5000 {
-		p = 5000
-	}
+	p, kind := min(sp.precision, 5000), sp.kind
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		s := strings.TrimPrefix(floatRepr(a), "+")
 		if kind == 'F' || kind == 'E' || kind == 'G' {
@@ -271,10 +265,7 @@ func (r *run) pad(sp spec, sign, s, align string) string {
 	if sp.align != "" {
 		align = sp.align
 	}
-	fill := sp.fill
-	if fill == "" {
-		fill = " "
-	}
+	fill := cmp.Or(sp.fill, " ")
 	pad := sp.width - runeCount(sign) - runeCount(s)
 	r.grow(len(s) + max(pad, 0)*len(fill))
 	if pad <= 0 {

@@ -3,6 +3,7 @@ package jinja_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"testing"
 	"time"
@@ -36,9 +37,7 @@ func readGolden(t testing.TB) (g golden) {
 // goldenOptions are what golden.py rendered with.
 func goldenOptions(vars map[string]any) jinja.Options {
 	all := map[string]any{"bos_token": "<|begin_of_text|>", "eos_token": "</s>"}
-	for k, v := range vars {
-		all[k] = v
-	}
+	maps.Copy(all, vars)
 	return jinja.Options{Vars: all, Now: func() time.Time { return time.Date(2024, 7, 26, 9, 5, 3, 0, time.UTC) }}
 }
 

@@ -1,7 +1,8 @@
 package jinja
 
 import (
-	"fmt"
+	"html"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,10 +28,10 @@ func xmlAttr(r *run, v []value) value {
 		}
 		val := r.text(e.val)
 		if _, safe := e.val.(markup); !safe {
-			val = escapeHTML(val)
+			val = html.EscapeString(val)
 		}
 		r.grow(len(key) + len(val))
-		parts = append(parts, escapeHTML(key)+`="`+val+`"`)
+		parts = append(parts, html.EscapeString(key)+`="`+val+`"`)
 	}
 	out := strings.Join(parts, " ")
 	space := v[1] == missing
@@ -45,18 +46,11 @@ func xmlAttr(r *run, v []value) value {
 
 // urlQuote escapes bytes for a path, or for a query, where a space is a plus.
 func urlQuote(s string, query bool) string {
-	var b strings.Builder
-	for i := range len(s) {
-		switch c := s[i]; {
-		case decimal(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.IndexByte("_.-~", c) >= 0 || c == '/' && !query:
-			b.WriteByte(c)
-		case c == ' ' && query:
-			b.WriteByte('+')
-		default:
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
+	s = url.QueryEscape(s)
+	if !query {
+		s = strings.NewReplacer("+", "%20", "%2F", "/").Replace(s)
 	}
-	return b.String()
+	return s
 }
 
 func urlEncode(r *run, v []value) value {
@@ -98,7 +92,7 @@ var (
 func urlize(r *run, v []value) value {
 	s := r.text(v[0])
 	if _, safe := v[0].(markup); !safe {
-		s = escapeHTML(s)
+		s = html.EscapeString(s)
 	}
 	limit := -1
 	if v[1] != missing && v[1] != nil {
@@ -112,9 +106,9 @@ func urlize(r *run, v []value) value {
 		rels = append(rels, "nofollow")
 	}
 	slices.Sort(rels)
-	attrs := ` rel="` + escapeHTML(strings.Join(slices.Compact(rels), " ")) + `"`
+	attrs := ` rel="` + html.EscapeString(strings.Join(slices.Compact(rels), " ")) + `"`
 	if target, ok := str(v[3]); ok && target != "" {
-		attrs += ` target="` + escapeHTML(target) + `"`
+		attrs += ` target="` + html.EscapeString(target) + `"`
 	}
 	var schemes []string
 	if v[5] != missing && v[5] != nil {
@@ -172,11 +166,11 @@ func link(word, attrs string, limit int, schemes []string) string {
 	}
 	switch {
 	case isURL.MatchString(middle):
-		url := middle
-		if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") {
-			url = "https://" + url
+		to := middle
+		if !strings.HasPrefix(to, "https://") && !strings.HasPrefix(to, "http://") {
+			to = "https://" + to
 		}
-		middle = `<a href="` + url + `"` + attrs + `>` + shown + `</a>`
+		middle = `<a href="` + to + `"` + attrs + `>` + shown + `</a>`
 	case strings.HasPrefix(middle, "mailto:") && isEmail.MatchString(middle[7:]):
 		middle = `<a href="` + middle + `">` + middle[7:] + `</a>`
 	case strings.Contains(middle, "@") && !strings.HasPrefix(middle, "www.") && middle[0] != '@' && !strings.Contains(middle, ":") && isEmail.MatchString(middle):

@@ -76,12 +76,7 @@ func init() {
 	methodSet(dictMethods, "fromkeys", 1, "iterable value", fromKeys)
 	methodSet(viewMethods, "isdisjoint", 1, "other", func(r *run, self value, v []value) value {
 		items := r.collect(v[0])
-		for _, item := range items {
-			if r.contains(self, item) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(items, func(item value) bool { return r.contains(self, item) })
 	})
 
 	methodSet(intMethods, "bit_length", 0, "", func(_ *run, self value, _ []value) value {

@@ -303,9 +303,7 @@ func parseInt(s string, base int) value {
 			panic(bad)
 		}
 	}
-	if base == 0 {
-		base = 10
-	}
+	base = cmp.Or(base, 10)
 	if t == "" || t[0] == '_' || t[0] == '+' || t[0] == '-' || strings.HasSuffix(t, "_") || strings.Contains(t, "__") {
 		panic(bad)
 	}

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"html"
 	"math"
 	"math/big"
 	"slices"
@@ -63,7 +64,7 @@ func (r *run) join(vals []value, texts ...string) value {
 	for i, v := range vals {
 		s := texts[i]
 		if _, ok := v.(markup); safe && !ok {
-			s = escapeHTML(s)
+			s = html.EscapeString(s)
 		}
 		w.put(s)
 	}

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"html"
 	"math"
 	"math/big"
 	"strconv"
@@ -44,7 +45,7 @@ func (r *run) percent(format value, text string, v value) value {
 			v := p.arg()
 			s = r.percentValue(&p, v)
 			if _, plain := v.(markup); safe && !plain {
-				s = escapeHTML(s)
+				s = html.EscapeString(s)
 			}
 		}
 		w.put(s)

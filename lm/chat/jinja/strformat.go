@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"html"
 	"strconv"
 	"strings"
 )
@@ -107,7 +108,7 @@ func (f *formatter) field(s string, depth int) string {
 	spec = f.write(spec, depth-1)
 	out := f.r.formatValue(v, spec)
 	if _, plain := v.(markup); f.safe && !plain {
-		out = escapeHTML(out)
+		out = html.EscapeString(out)
 	}
 	return out
 }

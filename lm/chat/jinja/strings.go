@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"html"
 	"math/big"
 	"strings"
 	"unicode"
@@ -174,7 +175,7 @@ func init() {
 		n := intArg(v[2], -1)
 		_, safe := self.(markup)
 		if _, ok := v[1].(markup); safe && !ok {
-			with = escapeHTML(with)
+			with = html.EscapeString(with)
 		}
 		return r.replace(self, s, old, with, n)
 	})

@@ -267,7 +267,3 @@ func splitLines(s string, keep bool) (lines []string) {
 	}
 	return lines
 }
-
-var htmlEscapes = strings.NewReplacer("&", "&amp;", ">", "&gt;", "<", "&lt;", "'", "&#39;", `"`, "&#34;")
-
-func escapeHTML(s string) string { return htmlEscapes.Replace(s) }

@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -62,9 +63,7 @@ func describe(d *model.Decoder, o Options) ([]KV, error) {
 		return nil, fmt.Errorf("gguf: llama.cpp scales frequencies as llama3 does for family llama only, not %s", family)
 	}
 	fileType := map[Type]uint32{F32: 0, F16: 1, BF16: 32}[o.Type]
-	if o.Name == "" {
-		o.Name = family
-	}
+	o.Name = cmp.Or(o.Name, family)
 	metadata := []KV{
 		{"general.architecture", family},
 		{"general.name", o.Name},

@@ -16,7 +16,8 @@ import (
 // interfaces that a device would; the inner backend must be a tensor.Sampler and a
 // tensor.Updater where these are called.
 type Async struct {
-	inner tensor.Backend
+	inner  tensor.Backend
+	counts Counts // of a Counter
 
 	mu       sync.Mutex
 	queue    []task
@@ -67,6 +68,7 @@ func (b *Async) Name() string { return "async(" + b.inner.Name() + ")" }
 // Sync waits for the queue and returns and clears the sticky error. A panic
 // of the inner backend surfaces here.
 func (b *Async) Sync() error {
+	b.counts.Syncs++
 	b.wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -178,8 +180,14 @@ func (b *Async) own(buf tensor.Buffer) *handle {
 	return h
 }
 
-// do queues an operation on buffers that it checks. A nil buffer stays nil.
+// do counts an operation, and queues it.
 func (b *Async) do(run func(inner []tensor.Buffer), bufs ...tensor.Buffer) {
+	b.counts.Calls++
+	b.later(run, bufs...)
+}
+
+// later queues an operation on buffers that it checks. A nil buffer stays nil.
+func (b *Async) later(run func(inner []tensor.Buffer), bufs ...tensor.Buffer) {
 	handles := make([]*handle, len(bufs))
 	for i, buf := range bufs {
 		if buf != nil {
@@ -207,6 +215,7 @@ func (b *Async) Alloc16(n int) tensor.Buffer {
 
 func (b *Async) alloc(n int, alloc func(n int) tensor.Buffer) tensor.Buffer {
 	shape.Alloc(n)
+	b.counts.Allocs++
 	h := &handle{owner: b, n: n}
 	h.root = h
 	b.enqueue(task{memory: true, run: func() { h.inner = alloc(n) }})
@@ -219,6 +228,7 @@ func (b *Async) Free(buf tensor.Buffer) {
 	if h.root != h {
 		panic("backendtest: Free of a slice")
 	}
+	b.counts.Frees++
 	h.freed = true
 	b.enqueue(task{memory: true, run: func() { b.inner.Free(h.inner) }})
 }
@@ -235,16 +245,20 @@ func (b *Async) Slice(buf tensor.Buffer, from, to int) tensor.Buffer {
 // Write copies src into dst.
 func (b *Async) Write(dst tensor.Buffer, src []float32) {
 	shape.Write(dst, len(src))
+	b.counts.Writes++
+	b.counts.WriteElements += len(src)
 	src = slices.Clone(src)
-	b.do(func(inner []tensor.Buffer) { b.inner.Write(inner[0], src) }, dst)
+	b.later(func(inner []tensor.Buffer) { b.inner.Write(inner[0], src) }, dst)
 }
 
 // Read waits for the queue and copies src into dst. It returns the sticky
 // error without clearing it.
 func (b *Async) Read(dst []float32, src tensor.Buffer) error {
 	shape.Read(len(dst), src)
+	b.counts.Reads++
+	b.counts.ReadElements += len(dst)
 	var err error
-	b.do(func(inner []tensor.Buffer) { err = b.inner.Read(dst, inner[0]) }, src)
+	b.later(func(inner []tensor.Buffer) { err = b.inner.Read(dst, inner[0]) }, src)
 	b.wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -28,9 +28,7 @@ func near(t *rapid.T, what string, want, got []float32, tol float64) {
 
 func read(t *rapid.T, b tensor.Backend, buf tensor.Buffer) []float32 {
 	x := make([]float32, buf.Len())
-	if err := b.Read(x, buf); err != nil {
-		t.Fatal(err)
-	}
+	require.NoError(t, b.Read(x, buf))
 	return x
 }
 

@@ -2,6 +2,7 @@ package tinkertest
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -113,10 +114,5 @@ func (s *Server) runs(w http.ResponseWriter, r *http.Request, parts []string) er
 func (s *Server) Saved() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var refs []string
-	for ref := range s.checkpoints {
-		refs = append(refs, ref)
-	}
-	slices.Sort(refs)
-	return refs
+	return slices.Sorted(maps.Keys(s.checkpoints))
 }

@@ -4,6 +4,7 @@
 package tinkertest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,8 +35,6 @@ type Options struct {
 	NoGradNorm bool
 	// MaxModels is the number of models at once; 0 means 3.
 	MaxModels int
-	// MaxRank is the largest rank of adapters; 0 means 8.
-	MaxRank int
 	// Pending is how often a result is not there yet when it is asked for (408).
 	Pending int
 	// SessionLife is the time without heartbeat after which a session ends and
@@ -90,22 +89,15 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.detail }
 
+// maxRank is the largest rank of adapters.
+const maxRank = 8
+
 // NewServer starts a server. Close it in the end.
 func NewServer(o Options) *Server {
-	for _, f := range []struct {
-		v    *int
-		zero int
-	}{{&o.Vocab, 12}, {&o.MaxModels, 3}, {&o.MaxRank, 8}} {
-		if *f.v == 0 {
-			*f.v = f.zero
-		}
-	}
-	if o.Model == "" {
-		o.Model = "table"
-	}
-	if o.SessionLife == 0 {
-		o.SessionLife = 5 * time.Minute
-	}
+	o.Vocab = cmp.Or(o.Vocab, 12)
+	o.MaxModels = cmp.Or(o.MaxModels, 3)
+	o.Model = cmp.Or(o.Model, "table")
+	o.SessionLife = cmp.Or(o.SessionLife, 5*time.Minute)
 	s := &Server{
 		options: o, sessions: map[string]time.Time{}, models: map[string]*model{}, samplers: map[string]string{},
 		checkpoints: map[string]*policytest.TablePolicy{}, counts: map[string]int{},
@@ -327,8 +319,8 @@ func (s *Server) createModel(q *request, _ string) (any, error) {
 	m := &model{id: s.name("model"), session: q.SessionID, base: s.options.Model, rank: q.LoRAConfig.Rank, seen: map[int32]seen{}}
 	f := &future{}
 	switch {
-	case m.rank < 1 || m.rank > s.options.MaxRank:
-		f.failed = fmt.Sprintf("LoRA rank %d must be between 1 and %d", m.rank, s.options.MaxRank)
+	case m.rank < 1 || m.rank > maxRank:
+		f.failed = fmt.Sprintf("LoRA rank %d must be between 1 and %d", m.rank, maxRank)
 	case s.loaded() >= s.options.MaxModels:
 		f.failed = fmt.Sprintf("Maximum number of LoRA adapters (%d) reached", s.options.MaxModels+1)
 	default:

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stepwise-rl/stepwise/internal/rss"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
@@ -68,7 +69,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			break
 		}
 	}
-	r.report.PeakRSSBytes = peakRSS()
+	r.report.PeakRSSBytes = rss.Peak()
 	return r.report, err
 }
 

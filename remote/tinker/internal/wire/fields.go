@@ -84,29 +84,6 @@ func (f field) each(g func(field) error) error {
 	return each(b, g)
 }
 
-func (f field) ints32() ([]int32, error) {
-	b, err := f.bytes()
-	if err != nil {
-		return nil, err
-	}
-	if len(b)%4 != 0 {
-		return nil, fmt.Errorf("%d bytes are no int32 numbers", len(b))
-	}
-	out := make([]int32, len(b)/4)
-	for i := range out {
-		out[i] = int32(binary.LittleEndian.Uint32(b[4*i:]))
-	}
-	return out, nil
-}
-
-func (f field) floats() ([]float32, error) {
-	b, err := f.bytes()
-	if err != nil {
-		return nil, err
-	}
-	return parseFloats(b)
-}
-
 func parseError(n int) error {
 	if n < 0 {
 		return protowire.ParseError(n)
@@ -114,48 +91,33 @@ func parseError(n int) error {
 	return nil
 }
 
-func parseFloats(b []byte) ([]float32, error) {
-	if len(b)%4 != 0 {
-		return nil, fmt.Errorf("%d bytes are no float32 numbers", len(b))
+// number is what tensors and lists hold, as raw little-endian bytes.
+type number interface{ int32 | int64 | float32 }
+
+// numbers decodes a field of numbers.
+func numbers[T number](f field) ([]T, error) {
+	b, err := f.bytes()
+	if err != nil {
+		return nil, err
 	}
-	out := make([]float32, len(b)/4)
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
-	}
-	return out, nil
+	return parse[T](b)
 }
 
-func parseInts64(b []byte) ([]int64, error) {
-	if len(b)%8 != 0 {
-		return nil, fmt.Errorf("%d bytes are no int64 numbers", len(b))
+func parse[T number](b []byte) ([]T, error) {
+	var x T
+	size := binary.Size(x)
+	if len(b)%size != 0 {
+		return nil, fmt.Errorf("%d bytes are no %T numbers", len(b), x)
 	}
-	out := make([]int64, len(b)/8)
-	for i := range out {
-		out[i] = int64(binary.LittleEndian.Uint64(b[8*i:]))
-	}
-	return out, nil
+	out := make([]T, len(b)/size)
+	_, err := binary.Decode(b, binary.LittleEndian, out)
+	return out, err
 }
 
-func ints32(v []int32) []byte {
-	b := make([]byte, 0, 4*len(v))
-	for _, x := range v {
-		b = binary.LittleEndian.AppendUint32(b, uint32(x))
-	}
-	return b
-}
-
-func ints64(v []int64) []byte {
-	b := make([]byte, 0, 8*len(v))
-	for _, x := range v {
-		b = binary.LittleEndian.AppendUint64(b, uint64(x))
-	}
-	return b
-}
-
-func floats(v []float32) []byte {
-	b := make([]byte, 0, 4*len(v))
-	for _, x := range v {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+func raw[T number](v []T) []byte {
+	b, err := binary.Append(nil, binary.LittleEndian, v)
+	if err != nil {
+		panic(err) // numbers are of a fixed size
 	}
 	return b
 }

@@ -64,10 +64,10 @@ func (r *ForwardBackward) Marshal() []byte {
 	var datum, part []byte
 	for i := range r.Data {
 		d := &r.Data[i]
-		part = appendBytes(part[:0], 1, ints32(d.Tokens)) // EncodedTextChunk.tokens
-		chunk := appendBytes(nil, 1, part)                // Chunk.encoded_text
-		datum = appendBytes(datum[:0], 1, chunk)          // Datum.model_input
-		for _, t := range d.Inputs {                      // Datum.loss_fn_inputs
+		part = appendBytes(part[:0], 1, raw(d.Tokens)) // EncodedTextChunk.tokens
+		chunk := appendBytes(nil, 1, part)             // Chunk.encoded_text
+		datum = appendBytes(datum[:0], 1, chunk)       // Datum.model_input
+		for _, t := range d.Inputs {                   // Datum.loss_fn_inputs
 			part = appendString(part[:0], 1, t.Name)                         // key
 			datum = appendBytes(datum, 2, appendBytes(part, 2, t.marshal())) // value
 		}
@@ -81,9 +81,9 @@ func (r *ForwardBackward) Marshal() []byte {
 }
 
 func (t *Tensor) marshal() []byte {
-	data, dtype, n := ints64(t.Ints), uint64(dtypeInt64), len(t.Ints)
+	data, dtype, n := raw(t.Ints), uint64(dtypeInt64), len(t.Ints)
 	if t.Ints == nil {
-		data, dtype, n = floats(t.Floats), dtypeFloat32, len(t.Floats)
+		data, dtype, n = raw(t.Floats), dtypeFloat32, len(t.Floats)
 	}
 	b := appendBytes(nil, 1, data)
 	b = appendVarint(b, 3, dtype)
@@ -136,7 +136,7 @@ func parseDatum(f field) (d Datum, err error) {
 					if f.num != 1 {
 						return nil
 					}
-					tokens, err := f.ints32()
+					tokens, err := numbers[int32](f)
 					d.Tokens = append(d.Tokens, tokens...)
 					return within(err, "tokens")
 				})
@@ -178,9 +178,9 @@ func parseTensor(f field) (t Tensor, err error) {
 	}
 	switch dtype {
 	case dtypeFloat32:
-		t.Floats, err = parseFloats(dense)
+		t.Floats, err = parse[float32](dense)
 	case dtypeInt64:
-		t.Ints, err = parseInts64(dense)
+		t.Ints, err = parse[int64](dense)
 	default:
 		err = fmt.Errorf("dtype is %d, want %d (float32) or %d (int64)", dtype, dtypeFloat32, dtypeInt64)
 	}
@@ -219,12 +219,12 @@ func (o *ForwardBackwardOutput) Marshal() []byte {
 		var data []byte
 		offsets := []int64{0}
 		for _, d := range f.Data {
-			data = append(data, floats(d)...)
+			data = append(data, raw(d)...)
 			offsets = append(offsets, int64(len(data)))
 		}
 		n = len(f.Data)
 		t := appendBytes(nil, 1, data)
-		t = appendBytes(t, 2, ints64(offsets))
+		t = appendBytes(t, 2, raw(offsets))
 		t = appendVarint(t, 3, dtypeFloat32)
 		record = appendBytes(record, 2, appendBytes(appendString(nil, 1, f.Name), 2, t))
 	}
@@ -319,7 +319,7 @@ func parseBatched(f field) ([][]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	offsets, err := parseInts64(offsetBytes)
+	offsets, err := parse[int64](offsetBytes)
 	switch {
 	case err != nil:
 		return nil, within(err, "offsets")
@@ -333,7 +333,7 @@ func parseBatched(f field) ([][]float32, error) {
 		if offsets[i+1] < offsets[i] || offsets[i+1] > int64(len(data)) {
 			return nil, fmt.Errorf("offsets[%d] is %d, after %d, of %d bytes", i+1, offsets[i+1], offsets[i], len(data))
 		}
-		if out[i], err = parseFloats(data[offsets[i]:offsets[i+1]]); err != nil {
+		if out[i], err = parse[float32](data[offsets[i]:offsets[i+1]]); err != nil {
 			return nil, within(err, "datum %d", i)
 		}
 	}
@@ -363,11 +363,11 @@ func (s *Sample) Marshal() []byte {
 		if q.Stop != 0 {
 			p = appendVarint(p, 1, uint64(q.Stop))
 		}
-		p = appendBytes(p, 2, ints32(q.Tokens))
-		b = appendBytes(b, 1, appendBytes(p, 3, floats(q.LogProbs)))
+		p = appendBytes(p, 2, raw(q.Tokens))
+		b = appendBytes(b, 1, appendBytes(p, 3, raw(q.LogProbs)))
 	}
 	if s.PromptLogProbs != nil {
-		b = appendBytes(b, 2, floats(s.PromptLogProbs))
+		b = appendBytes(b, 2, raw(s.PromptLogProbs))
 	}
 	return b
 }
@@ -386,9 +386,9 @@ func ParseSample(b []byte) (*Sample, error) {
 					v, err = f.varint()
 					q.Stop = StopReason(v)
 				case 2:
-					q.Tokens, err = f.ints32()
+					q.Tokens, err = numbers[int32](f)
 				case 3:
-					q.LogProbs, err = f.floats()
+					q.LogProbs, err = numbers[float32](f)
 				}
 				return err
 			})
@@ -398,7 +398,7 @@ func ParseSample(b []byte) (*Sample, error) {
 			err = within(err, "sequences[%d]", len(s.Sequences))
 			s.Sequences = append(s.Sequences, q)
 		case 2:
-			s.PromptLogProbs, err = f.floats()
+			s.PromptLogProbs, err = numbers[float32](f)
 			err = within(err, "prompt_logprobs")
 		}
 		return err

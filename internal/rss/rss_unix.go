@@ -1,14 +1,15 @@
 //go:build unix
 
-package bench
+// Package rss knows how much memory the process has taken.
+package rss
 
 import (
 	"runtime"
 	"syscall"
 )
 
-// peakRSS is the largest resident set of the process so far, in bytes.
-func peakRSS() int64 {
+// Peak is the largest resident set of the process so far, in bytes.
+func Peak() int64 {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
