@@ -217,7 +217,7 @@ func asyncSetup(seed uint64, a rl.Async) (rl.Config, *author, *fleet) {
 	e := &fleet{pace: func([3]uint64, int) time.Duration { return second() }}
 	source := &rl.SliceSource{Seed: 1}
 	for i := range 7 {
-		source.Problems = append(source.Problems, &numbered{successor{int32(i % vocab), vocab, 4}, i, nil})
+		source.Problems = append(source.Problems, &numbered{successor{Prompt: int32(i % vocab), Vocab: vocab, Group: 4}, i, nil})
 	}
 	c.Policy, c.Engine, c.Source, c.Async = p, e, source, a
 	c.Batching = rl.Batching{Prompts: 3, GroupSize: 4}

@@ -123,7 +123,7 @@ func (b badJudge) Judge(context.Context, *rollout.Completion) error { return b.e
 func TestJudgeErrorsEndTheCall(t *testing.T) {
 	_, p := setup()
 	service := errors.New("the rule's service is down")
-	ps := append(problems(8), badJudge{successor{0, vocab, 8}, service})
+	ps := append(problems(8), badJudge{successor{Prompt: 0, Vocab: vocab, Group: 8}, service})
 	_, err := rl.Collect(t.Context(), p, ps, [2]uint64{})
 	require.ErrorIs(t, err, service)
 }
@@ -154,7 +154,7 @@ func TestAPanicNamesTheProblem(t *testing.T) {
 		_, err := rl.Collect(t.Context(), p, append(problems(8), bad), [2]uint64{})
 		return err
 	}
-	ok := successor{0, vocab, 8}
+	ok := successor{Prompt: 0, Vocab: vocab, Group: 8}
 	err := in(custom{successor: ok, judge: func(*rollout.Completion) error { panic("no such label") }})
 	require.ErrorContains(t, err, "of request 5 (custom): panic in Judge: no such label")
 	require.ErrorContains(t, err, "collect_test.go")
@@ -188,7 +188,7 @@ func (nothing) Next(context.Context) (rl.Problem, error) { return nil, nil }
 func TestRewardsThatOverflowNameTheSample(t *testing.T) {
 	_, p := setup()
 	for _, v := range []float64{1.7e308, -1.7e308, math.Inf(1)} {
-		bad := custom{successor: successor{0, vocab, 8}, judge: func(c *rollout.Completion) error {
+		bad := custom{successor: successor{Prompt: 0, Vocab: vocab, Group: 8}, judge: func(c *rollout.Completion) error {
 			c.Rewards = []float64{v}
 			return nil
 		}}
@@ -360,7 +360,7 @@ func (p tempered) Request() (rollout.Request, error) {
 
 func TestACollectionHasOneTemperature(t *testing.T) {
 	_, p := setup()
-	ps := []rl.Problem{tempered{successor{0, vocab, 2}, 0.5}, tempered{successor{1, vocab, 2}, 0.5}}
+	ps := []rl.Problem{tempered{successor{Prompt: 0, Vocab: vocab, Group: 2}, 0.5}, tempered{successor{Prompt: 1, Vocab: vocab, Group: 2}, 0.5}}
 	r, err := rl.Collect(t.Context(), p, ps, [2]uint64{})
 	require.NoError(t, err)
 	require.Equal(t, 0.5, r.Batch().Temperature)
@@ -370,7 +370,7 @@ func TestACollectionHasOneTemperature(t *testing.T) {
 
 func TestCollectRefusesAnImpossibleRequest(t *testing.T) {
 	_, p := setup()
-	_, err := rl.Collect(t.Context(), p, append(problems(8), successor{0, vocab, -1}), [2]uint64{})
+	_, err := rl.Collect(t.Context(), p, append(problems(8), successor{Prompt: 0, Vocab: vocab, Group: -1}), [2]uint64{})
 	require.EqualError(t, err, "rl: request 5 (): N is -1, want 1 or more")
 }
 

@@ -62,7 +62,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	// So are weights that do not fit the rewards' names.
 	c, _ = setup()
 	c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}, 1, 2)
-	c.Source = &rl.SliceSource{Problems: []rl.Problem{named{successor{0, vocab, 8}}}}
+	c.Source = &rl.SliceSource{Problems: []rl.Problem{named{successor{Prompt: 0, Vocab: vocab, Group: 8}}}}
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, `Config.Source: problem 0 (""): its rewards are ["second"]: Config.Estimator: advantage: group 0, completion 0: the number of rewards is 1, want 2`)
 
@@ -122,10 +122,10 @@ func TestEveryListedProblemIsChecked(t *testing.T) {
 	c, p := setup()
 	var ps []rl.Problem
 	for range 1500 {
-		ps = append(ps, successor{0, vocab, 8})
+		ps = append(ps, successor{Prompt: 0, Vocab: vocab, Group: 8})
 	}
 	ps[1200] = unencodable{}
-	ps = append(ps, successor{0, vocab, 7}, successor{0, vocab, 7}, successor{0, vocab, 7})
+	ps = append(ps, successor{Prompt: 0, Vocab: vocab, Group: 7}, successor{Prompt: 0, Vocab: vocab, Group: 7}, successor{Prompt: 0, Vocab: vocab, Group: 7})
 	c.Source = &rl.SliceSource{Problems: ps}
 	_, err := rl.NewTrainer(c)
 	require.ErrorContains(t, err, `problem 1200 ("row 17"): field "title" is empty`)

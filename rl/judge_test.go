@@ -58,7 +58,7 @@ func TestUnjudgedSamplesAreDropped(t *testing.T) {
 	ps := make([]rl.Problem, 3)
 	for i := range ps {
 		ps[i] = judging{
-			successor{int32(i), vocab, 4},
+			successor{Prompt: int32(i), Vocab: vocab, Group: 4},
 			func(_ context.Context, c *rollout.Completion) error { return dropIf(i == 1 && c.Index%2 == 0) },
 			func(_ context.Context, g rollout.Group) error {
 				for k := range g {
@@ -82,7 +82,7 @@ func TestUnjudgedSamplesAreDropped(t *testing.T) {
 	require.EqualValues(t, 6, m["unjudged"])
 	require.Equal(t, (0+1+2+3+0+1)/6., m["reward/0"], "what the group's judge wrote")
 
-	ps[0] = judging{successor{0, vocab, 4}, nil, func(context.Context, rollout.Group) error { return errJudge }}
+	ps[0] = judging{successor{Prompt: 0, Vocab: vocab, Group: 4}, nil, func(context.Context, rollout.Group) error { return errJudge }}
 	_, err = rl.Collect(t.Context(), p, ps, [2]uint64{})
 	require.EqualError(t, err, "rl: judging the group of request 0: the judge is down")
 }
@@ -95,7 +95,7 @@ func TestTrainerWithUnjudgedSamples(t *testing.T) {
 		c, _ := setup()
 		var ps []rl.Problem
 		for v := range int32(vocab) {
-			ps = append(ps, judging{successor{v, vocab, 8}, func(_ context.Context, c *rollout.Completion) error { return dropIf(c.Index < share) }, nil})
+			ps = append(ps, judging{successor{Prompt: v, Vocab: vocab, Group: 8}, func(_ context.Context, c *rollout.Completion) error { return dropIf(c.Index < share) }, nil})
 		}
 		c.Source = &rl.SliceSource{Problems: ps}
 		c.Dynamic.Rounds = rounds
@@ -130,11 +130,11 @@ func TestJudges(t *testing.T) {
 			}
 			slow := make([]rl.Problem, 80)
 			for i := range slow {
-				slow[i] = judging{successor{0, vocab, 1}, func(context.Context, *rollout.Completion) error { return wait() }, nil}
+				slow[i] = judging{successor{Prompt: 0, Vocab: vocab, Group: 1}, func(context.Context, *rollout.Completion) error { return wait() }, nil}
 			}
 			groups := make([]rl.Problem, 80)
 			for i := range groups {
-				groups[i] = judging{successor{0, vocab, 1}, nil, func(context.Context, rollout.Group) error { return wait() }}
+				groups[i] = judging{successor{Prompt: 0, Vocab: vocab, Group: 1}, nil, func(context.Context, rollout.Group) error { return wait() }}
 			}
 			check := func(err error) {
 				t.Helper()
@@ -172,7 +172,7 @@ func TestWarnUnscorable(t *testing.T) {
 	unknown := 0 // of 8
 	var ps []rl.Problem
 	for v := range int32(vocab) {
-		ps = append(ps, judging{successor{v, vocab, 8}, func(_ context.Context, c *rollout.Completion) error {
+		ps = append(ps, judging{successor{Prompt: v, Vocab: vocab, Group: 8}, func(_ context.Context, c *rollout.Completion) error {
 			if c.Index < unknown {
 				c.Steps[0].Verdict = rollout.VerdictUnknown
 				c.Steps[0].Cause = errJudge
@@ -211,7 +211,7 @@ func TestWarnUnscorable(t *testing.T) {
 		c, _ := setup()
 		var log bytes.Buffer
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		c.Source = &rl.SliceSource{Problems: []rl.Problem{judging{successor{0, vocab, 8}, func(_ context.Context, c *rollout.Completion) error {
+		c.Source = &rl.SliceSource{Problems: []rl.Problem{judging{successor{Prompt: 0, Vocab: vocab, Group: 8}, func(_ context.Context, c *rollout.Completion) error {
 			c.Rewards[0], c.Causes = math.NaN(), []error{reward.Score{Reason: "judge failed", Err: errJudge}.Cause()}
 			c.Steps[0].Verdict = rollout.VerdictUnknown
 			return nil
@@ -236,7 +236,7 @@ func TestWarnRuined(t *testing.T) {
 	malformed := 0 // of 10
 	var ps []rl.Problem
 	for v := range int32(vocab) {
-		ps = append(ps, judging{successor{v, vocab, 10}, func(_ context.Context, c *rollout.Completion) error {
+		ps = append(ps, judging{successor{Prompt: v, Vocab: vocab, Group: 10}, func(_ context.Context, c *rollout.Completion) error {
 			c.Finish, c.Malformed = rollout.FinishStop, c.Index < malformed
 			return nil
 		}, nil})

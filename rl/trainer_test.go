@@ -481,7 +481,7 @@ func (u unscorable) Judge(ctx context.Context, c *rollout.Completion) error {
 
 func TestUnscorableCompletionsAreNotTrainedOn(t *testing.T) {
 	_, p := setup()
-	r, err := rl.Collect(t.Context(), p, []rl.Problem{unscorable{successor{0, vocab, 8}}}, [2]uint64{})
+	r, err := rl.Collect(t.Context(), p, []rl.Problem{unscorable{successor{Prompt: 0, Vocab: vocab, Group: 8}}}, [2]uint64{})
 	require.NoError(t, err)
 	_, err = r.Assign(advantage.PerGroup(advantage.DrGRPO{}), sam.Outcome{})
 	require.NoError(t, err)
