@@ -16,13 +16,16 @@ import (
 //
 //	Â_i = normalise({r_j + mean_k v_{j,k} : j in the group})_i
 //
+// The mean is over all steps, the final one too: where its rule does not judge as
+// the outcome reward does, the control sees two judgements of the answer, and Mask one.
 // A step that no rule can judge stays out of the mean. A completion without any
 // judged step gets the mean of the others' means, which is neutral. An unscorable
 // completion keeps advantage 0.
 type OutcomePlusVerdict struct {
 	// Norm compares the sums across the group; use the estimator's.
 	Norm advantage.Normalizer `json:"norm"`
-	// Combine turns the outcome rewards into r; use the estimator's.
+	// Combine turns the outcome rewards into r; use the estimator's. The zero value adds
+	// up all of them, those too to which the estimator gives weight 0.
 	Combine advantage.Combine `json:"combine"`
 }
 

@@ -161,6 +161,37 @@ func TestOutcomePlusVerdictHasTheLengthPenalty(t *testing.T) {
 	require.EqualError(t, err, "sam: group 0, completion 1: the number of rewards is 0, want 1: one per weight")
 }
 
+// A length penalty makes a group of right answers live by their lengths, so Fill leaves it
+// alone. GRPO gives the lengths advantages whose size does not depend on the penalty's,
+// DrGRPO does not.
+func TestFillLeavesGroupsOfAnotherLengthAlone(t *testing.T) {
+	assign := func(norm advantage.Normalizer, reward, penalty float64) (adv []float64) {
+		var g rollout.Group
+		for i, verdict := range []float64{1, 0, 1, 0} {
+			g = append(g, rollout.Completion{
+				Rewards: []float64{reward}, Tokens: make([]int32, 3+i/2), Steps: []rollout.Step{stepOf("a", 0, 1, verdict)},
+			})
+		}
+		batch := []rollout.Group{g}
+		require.NoError(t, advantage.GroupEstimator{Norm: norm, Combine: advantage.Combine{LengthPenalty: penalty}}.Estimate(batch))
+		_, err := sam.Mask{Fill: norm}.Assign(batch)
+		require.NoError(t, err)
+		for _, c := range g {
+			adv = append(adv, c.Adv[0])
+		}
+		return adv
+	}
+	pop := advantage.GRPO{Std: advantage.StdPopulation}
+	filled, lengths := []float64{1, -1, 1, -1}, []float64{1, 0, 0, -1} // of 3, 3, 4 and 4 tokens
+	require.InDeltaSlice(t, filled, assign(pop, 1, 0), 1e-9)
+	require.InDeltaSlice(t, filled, assign(pop, 0, .25), 1e-9)
+	require.InDeltaSlice(t, lengths, assign(pop, 1, .25), 1e-9)
+	require.InDeltaSlice(t, lengths, assign(pop, 1, .0025), 1e-9)
+	// .25·3/4 and .25·4/4 from their mean.
+	require.InDeltaSlice(t, []float64{.03125, 0, 0, -.03125}, assign(advantage.DrGRPO{}, 1, .25), 1e-12)
+	require.InDeltaSlice(t, []float64{.0003125, 0, 0, -.0003125}, assign(advantage.DrGRPO{}, 1, .0025), 1e-12)
+}
+
 // Rounding errors in the rewards of a group give no sign to mask by.
 func TestRoundingMasksNothing(t *testing.T) {
 	c, d := example(), example()

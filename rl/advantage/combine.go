@@ -34,7 +34,10 @@ type Combine struct {
 	// nothing is right, and most where all is. A group whose rewards are all equal is then
 	// live by its lengths alone; rl.DropConstant drops it. As the penalty may decide the
 	// sign of an advantage, step credit takes the longest of several right answers for a
-	// bad one. 0 = none. Unlike reward.Length it needs no scale of lengths.
+	// bad one, and sam.Mask.Fill leaves such a group alone, where it would reward right
+	// steps. GRPO, which divides by the spread, gives the advantages there their full size
+	// whatever c; with DrGRPO they are proportional to c. 0 = none. Unlike reward.Length it
+	// needs no scale of lengths.
 	LengthPenalty float64 `json:"length_penalty"`
 }
 
