@@ -76,14 +76,23 @@ func (f *File) Write(p []byte) (int, error) {
 
 // Add appends p as a whole or not at all: after an error the file is as it was. If
 // what was written cannot be cut off again, all later calls of Add fail, so that
-// nothing is written behind half a record.
+// nothing is written behind half a record. It is an error if another file, or none, has
+// the file's name by now, as after a checkout of git: nobody would find what is written.
 func (f *File) Add(p []byte) error {
 	if f.failed != nil {
 		return f.failed
 	}
+	open, err := f.f.Stat()
+	if err != nil {
+		return err
+	}
+	if named, err := os.Lstat(f.f.Name()); err != nil {
+		return err
+	} else if !os.SameFile(open, named) {
+		return fmt.Errorf("%s has been replaced while it was open: what is written here would be lost", f.f.Name())
+	}
 	size := f.size
-	_, err := f.Write(p)
-	if err == nil {
+	if _, err = f.Write(p); err == nil {
 		return nil
 	}
 	if terr := f.Truncate(size); terr != nil {

@@ -137,6 +137,27 @@ func TestAppendAndTruncate(t *testing.T) {
 	require.Equal(t, "abca", string(got))
 }
 
+// A file that was replaced, as by a checkout of git, or removed takes no more records: they
+// would be in none that has a name.
+func TestAddToAReplacedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := durable.Create(path)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, f.Add([]byte("one\n")))
+	if os.Rename(path, path+".old") != nil {
+		t.Skip("the system replaces no open files")
+	}
+	require.ErrorIs(t, f.Add([]byte("two\n")), fs.ErrNotExist)
+	require.NoError(t, os.WriteFile(path, []byte("new\n"), 0o600))
+	require.EqualError(t, f.Add([]byte("two\n")), path+" has been replaced while it was open: what is written here would be lost")
+	require.NoError(t, os.Rename(path+".old", path))
+	require.NoError(t, f.Add([]byte("two\n")))
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "one\ntwo\n", string(got))
+}
+
 func TestAddIsWholeOrNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f, err := durable.Create(path)
