@@ -22,7 +22,8 @@ const smallStudy = `{
   "parts": [
     {"name": "grid", "question": "", "seeds": [1, 2], "arms": ["mask", "outcome"], "rates": [1e-4, 2e-4]},
     {"name": "a", "question": "", "seeds": [3, 5], "arms": ["mask", "outcome"], "grid": "grid"},
-    {"name": "arms", "question": "", "seeds": [3, 4], "arms": ["permuted", "shuffled", "random-mask", "all-steps", "outcome-form", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}}
+    {"name": "arms", "question": "", "seeds": [3, 4], "arms": ["permuted", "shuffled", "random-mask", "all-steps", "outcome-form", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}},
+    {"name": "best", "question": "", "seeds": [3, 4], "arms": ["mask"], "grid": "grid", "beside": "a", "change": {"best": 2}}
   ]
 }`
 
@@ -132,7 +133,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{`["mask", "outcome"], "rates"`, `["nonsense"], "rates"`, "", options{}, `study.json: parts.0 (grid): there is no arm "nonsense"`},
 		{`"grid": "grid"`, `"grid": "arms-grid"`, "", options{}, `parts.1 (a): it has no rates, and grid "arms-grid"`},
-		{`"grid": "grid"`, `"grid": "grid", "beside": "grid"`, "", options{}, `parts.1 (a): beside is "grid", want a part with the same seeds`},
+		{`"grid": "grid"`, `"grid": "grid", "beside": "grid"`, "", options{}, `parts.1 (a): beside is "grid", want a part that has these seeds and arms`},
 		{`"arithmetic"`, `"poetry"`, "", options{}, "want notes or arithmetic"},
 		{`"group": 2`, `"group": 1`, "", options{}, "a size is too small"},
 		{`"flip_verdicts"`, `"flip_verdict"`, "", options{}, `parts.2 (arms): json: unknown field "flip_verdict"`},
