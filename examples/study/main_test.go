@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,6 +87,22 @@ func TestStudyGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	s := readStudy(o.config, o.rows)
 	require.Equal(t, s.of(s.part("grid"), "mask", 2e-4)[0].value("VALIDATION"), greedy)
+
+	// A run of the best checkpoint ends with the best of its looks.
+	p := s.part("best")
+	require.NoError(t, s.choose(p))
+	for i, u := range p.units() {
+		logs, err := filepath.Glob(filepath.Join(o.dir, "*", "stages", p.setting.digest(u), "metrics.jsonl"))
+		require.NoError(t, err)
+		require.Len(t, logs, 1)
+		looks := regexp.MustCompile(`"eval/accuracy":([^,}]+)`).FindAllStringSubmatch(read(logs[0]), -1)
+		require.Len(t, looks, 2)
+		most := 0.
+		for _, l := range looks {
+			most = max(most, must(strconv.ParseFloat(l[1], 64)))
+		}
+		require.Equal(t, most, s.of(p, u.arm, u.rate)[i].value("VALIDATION"))
+	}
 }
 
 func withoutSeconds(lines []string) (all []string) {
