@@ -208,8 +208,9 @@ func (b *batcher) current() *Model {
 	return b.model
 }
 
-// close finishes what is queued, or until ctx ends as much of it as possible.
-func (b *batcher) close(ctx context.Context) {
+// close finishes what is queued, or until ctx ends as much of it as possible. It is an
+// error if the scorer hangs.
+func (b *batcher) close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
@@ -219,7 +220,23 @@ func (b *batcher) close(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	b.stop()
-	<-b.done
+	select {
+	case <-b.done:
+		return nil
+	case <-time.After(b.c.Timeout):
+		return b.hanging(time.Now())
+	}
+}
+
+// hanging is the error of a worker that does not end.
+func (b *batcher) hanging(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken == 0 {
+		return fmt.Errorf("serve: the model %s hangs: it is not closed after %v", b.model.Version, b.c.Timeout)
+	}
+	return fmt.Errorf("serve: the scorer of model %s hangs: it began with %d documents %v ago, and has not come back %v after its context ended",
+		b.model.Version, b.taken, now.Sub(b.began).Round(time.Millisecond), b.c.Timeout)
 }
 
 // work scores batches until the batcher is closed and nothing is queued.

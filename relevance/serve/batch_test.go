@@ -388,7 +388,67 @@ func TestHangingScorer(t *testing.T) {
 		close(h.release)
 		synctest.Wait()
 		require.Equal(t, 200, status("GET", "/healthz", ""))
-		s.Close(t.Context())
+		require.NoError(t, s.Close(t.Context()))
+	})
+}
+
+// A server ends although its scorer hangs, within twice the timeout, and says what hangs.
+func TestServeEndsWhileTheScorerHangs(t *testing.T) {
+	h := &hanging{release: make(chan struct{})}
+	s, err := New(Config{Timeout: 100 * time.Millisecond, Wait: -1}, &Model{Scorer: h, Version: "mine"})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "localhost:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	answered := make(chan int)
+	go func() {
+		status, _, _ := post(t, "http://"+l.Addr().String()+"/v1/score", ask("1", "2"))
+		answered <- status
+	}()
+	require.Eventually(t, func() bool {
+		s.batcher.mu.Lock()
+		defer s.batcher.mu.Unlock()
+		return s.batcher.taken == 2
+	}, 5*time.Second, time.Millisecond)
+	stop()
+	select {
+	case err := <-ended:
+		require.ErrorContains(t, err, "serve: the scorer of model mine hangs: it began with 2 documents ")
+		require.ErrorContains(t, err, "has not come back 100ms after its context ended")
+	case <-time.After(10 * time.Second):
+		t.Error("Serve does not end")
+	}
+	require.Equal(t, 503, <-answered)
+	require.False(t, h.closed.Load(), "what is in use is not closed")
+	close(h.release)
+	<-s.batcher.done
+	require.True(t, h.closed.Load())
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// stuck does not close.
+type stuck struct {
+	fake
+	release chan struct{}
+}
+
+func (s *stuck) Close() error {
+	<-s.release
+	return nil
+}
+
+// Nor does a model that does not close keep a server from ending.
+func TestModelThatDoesNotClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &stuck{release: make(chan struct{})}
+		s, err := New(Config{}, &Model{Scorer: h, Version: "mine"})
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.EqualError(t, s.Close(ctx), "serve: the model mine hangs: it is not closed after 10s")
+		close(h.release)
 	})
 }
 
