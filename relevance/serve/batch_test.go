@@ -253,7 +253,7 @@ func TestImpatientClients(t *testing.T) {
 		}
 		all.Wait()
 		s.Close(t.Context())
-		require.Greater(t, good.Load(), int64(40), "of 200 documents that can be scored in a minute; without it none")
+		require.Greater(t, good.Load(), int64(40), "of 200 documents that can be scored in a minute")
 	})
 }
 
