@@ -213,6 +213,50 @@ func TestHopelessRequestsHoldUpNobody(t *testing.T) {
 	})
 }
 
+// Where a batch is a single document, the oldest request has every other one: one without
+// hope does not hold up the others there either.
+func TestTurnsOfSingleDocuments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{}, &Model{Scorer: &slow{each: 2 * time.Second}})
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		_, large := asking(s, &all, 0, 100, 0)
+		answers, small := asking(s, &all, 2*time.Minute, 1, 15*time.Second) // batches have become small
+		all.Wait()
+		s.Close(t.Context())
+		require.Zero(t, *large)
+		require.Greater(t, float64(*small), .9*float64(*answers), "of %d", *answers)
+		require.Greater(t, *answers, 25)
+	})
+}
+
+// Clients that wait for less than the server's timeout give up their batches, too. These
+// become smaller until one is scored in time.
+func TestImpatientClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{}, &Model{Scorer: &slow{each: 300 * time.Millisecond}})
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		var good atomic.Int64
+		for range 8 {
+			all.Go(func() {
+				for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					w := httptest.NewRecorder()
+					s.ServeHTTP(w, httptest.NewRequest("POST", "/v1/score", strings.NewReader(ask("d"))).WithContext(ctx))
+					cancel()
+					if w.Code == 200 {
+						good.Add(1)
+					}
+				}
+			})
+		}
+		all.Wait()
+		s.Close(t.Context())
+		require.Greater(t, good.Load(), int64(40), "of 200 documents that can be scored in a minute")
+	})
+}
+
 // A batch that is given up says how slow the model is: a server on which twice as much
 // arrives as fits, from its start on, finds batches that end in time.
 func TestSlowFromTheStart(t *testing.T) {
