@@ -144,7 +144,7 @@ func TestBackPressure(t *testing.T) {
 // many documents come before its last one as it has itself, and of the oldest as many as of
 // all the rest. Without turns all come before.
 func TestExpectedWait(t *testing.T) {
-	b := &batcher{c: Config{Timeout: time.Second}.withDefaults(), metrics: newMetrics(), wake: make(chan struct{}, 1), rate: 10, model: &Model{}}
+	b := &batcher{c: Config{Timeout: time.Second}.withDefaults(), metrics: newMetrics(time.Second), wake: make(chan struct{}, 1), rate: 10, model: &Model{}}
 	submit := func(n int) error { return b.submit(&job{examples: make([]rows.Example, n)}) }
 	busy := func(wait time.Duration) error { return busyError{"too many documents are waiting", wait} }
 	require.NoError(t, submit(100), "alone it is welcome")
