@@ -36,11 +36,24 @@ func (s successor) Judge(_ context.Context, c *rollout.Completion) error {
 	return nil
 }
 
-// trainer returns a trainer of a policy, and the store of its checkpoints in dir.
-func trainer(t *testing.T, b tensor.Backend, dir string) (*rl.Trainer, *checkpoint.Store, *local.Policy) {
+// trainer returns a trainer of a policy, with adapters or with a reference or both, and
+// the store of its checkpoints in dir.
+func trainer(t *testing.T, b tensor.Backend, dir string, adapters bool, reference *local.ReferenceConfig) (*rl.Trainer, *checkpoint.Store, *local.Policy) {
 	t.Helper()
-	p, err := local.NewPolicy(local.PolicyConfig{Decoder: newDecoder(t, b, 5), Dir: dir})
+	d := newDecoder(t, b, 5)
+	if adapters {
+		_, err := d.AddLoRA(tinyLoRA, 6)
+		require.NoError(t, err)
+	}
+	p, err := local.NewPolicy(local.PolicyConfig{Decoder: d, Dir: dir})
 	require.NoError(t, err)
+	var loss objective.Objective = objective.PPO{ClipLow: 0.2, ClipHigh: 0.28}
+	var follows rl.LogProber
+	if reference != nil {
+		loss = objective.Terms{loss, objective.KL{Estimator: objective.K3, Beta: 0.5}}
+		follows, err = p.NewReference(*reference)
+		require.NoError(t, err)
+	}
 	e, err := p.NewEngine(letters{}, local.EngineConfig{EOS: []int32{}})
 	require.NoError(t, err)
 	source := &rl.SliceSource{Seed: 2}
@@ -49,10 +62,10 @@ func trainer(t *testing.T, b tensor.Backend, dir string) (*rl.Trainer, *checkpoi
 	}
 	store := &checkpoint.Store{Dir: dir}
 	tr, err := rl.NewTrainer(rl.Config{
-		Policy: p, Engine: e, Source: source,
+		Policy: p, Engine: e, Source: source, Reference: follows,
 		Estimator:       advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4}),
 		Credit:          sam.Mask{},
-		Objective:       objective.PPO{ClipLow: 0.2, ClipHigh: 0.28},
+		Objective:       loss,
 		Aggregation:     objective.TokenMean{},
 		Batching:        rl.Batching{Prompts: 3, GroupSize: 4},
 		LR:              rl.ScheduleFunc(func(step int64) float64 { return 0.03 / float64(1+step) }),
@@ -65,28 +78,39 @@ func trainer(t *testing.T, b tensor.Backend, dir string) (*rl.Trainer, *checkpoi
 }
 
 // A run that is resumed after every training step ends where an uninterrupted
-// one does, bit for bit: weights, moments, schedule, random streams and the place
-// in the data are all in a checkpoint.
+// one does, bit for bit: weights, moments, schedule, random streams, the place
+// in the data and the reference that follows the policy are all in a checkpoint.
 func TestATrainingResumesBitForBit(t *testing.T) {
-	for name, open := range backends {
-		t.Run(name, func(t *testing.T) {
-			whole, _, want := trainer(t, open(t), t.TempDir())
-			dir := t.TempDir()
-			var got *local.Policy
-			for range 4 {
-				_, err := whole.Step(t.Context())
-				require.NoError(t, err)
-				tr, store, p := trainer(t, open(t), dir)
-				_, err = store.Resume(t.Context(), tr)
-				require.NoError(t, err)
-				_, err = tr.Step(t.Context())
-				require.NoError(t, err)
-				require.Equal(t, whole.Metrics()["loss"], tr.Metrics()["loss"])
-				got = p
-			}
-			require.EqualValues(t, 4, got.Version())
-			require.Equal(t, logProbs(t, want, batch()), logProbs(t, got, batch()))
-			require.NotEqual(t, logProbs(t, newPolicy(t, open(t), 0), batch()), logProbs(t, got, batch()), "it learns")
-		})
+	for _, c := range []struct {
+		name      string
+		adapters  bool
+		reference *local.ReferenceConfig
+	}{
+		{"", false, nil},
+		{" with a reference", false, &local.ReferenceConfig{Every: 2, Mix: 0.6}},
+		{" with adapters and a reference", true, &local.ReferenceConfig{Every: 1, Mix: 0.6}},
+	} {
+		for name, open := range backends {
+			t.Run(name+c.name, func(t *testing.T) {
+				whole, _, want := trainer(t, open(t), t.TempDir(), c.adapters, c.reference)
+				dir := t.TempDir()
+				var got *local.Policy
+				for range 4 {
+					_, err := whole.Step(t.Context())
+					require.NoError(t, err)
+					tr, store, p := trainer(t, open(t), dir, c.adapters, c.reference)
+					_, err = store.Resume(t.Context(), tr)
+					require.NoError(t, err)
+					_, err = tr.Step(t.Context())
+					require.NoError(t, err)
+					require.Equal(t, whole.Metrics()["loss"], tr.Metrics()["loss"])
+					require.Equal(t, whole.Metrics()["objective/kl"], tr.Metrics()["objective/kl"])
+					got = p
+				}
+				require.EqualValues(t, 4, got.Version())
+				require.Equal(t, logProbs(t, want, batch()), logProbs(t, got, batch()))
+				require.NotEqual(t, logProbs(t, newPolicy(t, open(t), 0), batch()), logProbs(t, got, batch()), "it learns")
+			})
+		}
 	}
 }
