@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/internal/durable/durabletest"
 	"github.com/stepwise-rl/stepwise/lm/local"
 	"github.com/stepwise-rl/stepwise/lm/model"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
@@ -182,6 +183,37 @@ func TestAReferenceInACheckpoint(t *testing.T) {
 	}
 	require.Equal(t, policy, weightsOf(t, p.Decoder()), "nothing has changed")
 	require.Equal(t, weights, weightsOf(t, r.Decoder()))
+}
+
+// A crash while a checkpoint is saved leaves it whole, with the reference, or not there.
+func TestACrashLeavesAReferenceWhole(t *testing.T) {
+	root := t.TempDir()
+	p, err := local.NewPolicy(local.PolicyConfig{Decoder: newDecoder(t, reference.New(), 5), Dir: filepath.Join(root, "c")})
+	require.NoError(t, err)
+	r := newReference(t, p, 1, 0.5)
+	learnOnce(t, p)
+	journal, stop := durabletest.Record(root)
+	_, err = p.Save(t.Context(), "a")
+	stop()
+	require.NoError(t, err)
+	want, there := weightsOf(t, r.Decoder()), 0
+	for n := range journal.Len() + 1 {
+		for _, s := range journal.States(n) {
+			dir := t.TempDir()
+			require.NoError(t, s.Write(dir))
+			path := filepath.Join(dir, "c", "a")
+			if _, err := os.Stat(path); err != nil {
+				require.Less(t, n, journal.Len(), "it is there once Save has returned")
+				continue
+			}
+			there++
+			b := r.Decoder().Backend()
+			b.Fill(r.Decoder().Params()[0].Value, 0)
+			require.NoError(t, p.Load(t.Context(), path))
+			require.Equal(t, want, weightsOf(t, r.Decoder()))
+		}
+	}
+	require.Positive(t, there)
 }
 
 func TestInvalidReferencesAreNamed(t *testing.T) {

@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,35 +83,36 @@ func trainer(t *testing.T, b tensor.Backend, dir string, adapters bool, referenc
 // in the data and the reference that follows the policy are all in a checkpoint.
 func TestATrainingResumesBitForBit(t *testing.T) {
 	for _, c := range []struct {
-		name      string
+		backend   string
 		adapters  bool
 		reference *local.ReferenceConfig
 	}{
-		{"", false, nil},
-		{" with a reference", false, &local.ReferenceConfig{Every: 2, Mix: 0.6}},
-		{" with adapters and a reference", true, &local.ReferenceConfig{Every: 1, Mix: 0.6}},
+		{"reference", false, nil},
+		{"asynchronous", false, nil},
+		{"cpu", false, nil},
+		{"asynchronous", false, &local.ReferenceConfig{Every: 2, Mix: 0.6}},
+		{"asynchronous", true, &local.ReferenceConfig{Every: 1, Mix: 0.6}},
 	} {
-		for name, open := range backends {
-			t.Run(name+c.name, func(t *testing.T) {
-				whole, _, want := trainer(t, open(t), t.TempDir(), c.adapters, c.reference)
-				dir := t.TempDir()
-				var got *local.Policy
-				for range 4 {
-					_, err := whole.Step(t.Context())
-					require.NoError(t, err)
-					tr, store, p := trainer(t, open(t), dir, c.adapters, c.reference)
-					_, err = store.Resume(t.Context(), tr)
-					require.NoError(t, err)
-					_, err = tr.Step(t.Context())
-					require.NoError(t, err)
-					require.Equal(t, whole.Metrics()["loss"], tr.Metrics()["loss"])
-					require.Equal(t, whole.Metrics()["objective/kl"], tr.Metrics()["objective/kl"])
-					got = p
-				}
-				require.EqualValues(t, 4, got.Version())
-				require.Equal(t, logProbs(t, want, batch()), logProbs(t, got, batch()))
-				require.NotEqual(t, logProbs(t, newPolicy(t, open(t), 0), batch()), logProbs(t, got, batch()), "it learns")
-			})
-		}
+		t.Run(fmt.Sprintf("%s, adapters %t, reference %+v", c.backend, c.adapters, c.reference), func(t *testing.T) {
+			open := backends[c.backend]
+			whole, _, want := trainer(t, open(t), t.TempDir(), c.adapters, c.reference)
+			dir := t.TempDir()
+			var got *local.Policy
+			for range 4 {
+				_, err := whole.Step(t.Context())
+				require.NoError(t, err)
+				tr, store, p := trainer(t, open(t), dir, c.adapters, c.reference)
+				_, err = store.Resume(t.Context(), tr)
+				require.NoError(t, err)
+				_, err = tr.Step(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, whole.Metrics()["loss"], tr.Metrics()["loss"])
+				require.Equal(t, whole.Metrics()["objective/kl"], tr.Metrics()["objective/kl"])
+				got = p
+			}
+			require.EqualValues(t, 4, got.Version())
+			require.Equal(t, logProbs(t, want, batch()), logProbs(t, got, batch()))
+			require.NotEqual(t, logProbs(t, newPolicy(t, open(t), 0), batch()), logProbs(t, got, batch()), "it learns")
+		})
 	}
 }
