@@ -34,8 +34,10 @@ type Config struct {
 	Policy Policy
 	Engine rollout.Engine
 	Source Source
-	// Reference is the frozen policy that KL terms compare with; required if
-	// RewardKL is set or the objective needs objective.InputRef.
+	// Reference is the policy that KL terms compare with, as it is when a collection is
+	// trained on: a frozen one, or one that follows Policy and that Policy saves, such as
+	// package lm/local's; required if RewardKL is set or the objective needs
+	// objective.InputRef.
 	Reference LogProber
 	// Teacher is what the policy is distilled from; required if the objective needs
 	// objective.InputTeacher or objective.InputCandidates. With a teacher,

@@ -24,6 +24,8 @@ type state struct {
 	Format  int   `json:"format"`
 	Version int64 `json:"version"`
 	Steps   int   `json:"optimizer_steps"`
+	// ReferenceSteps is the number of them that the Reference has seen, if there is one.
+	ReferenceSteps *int64 `json:"reference_steps,omitempty"`
 	// SHA256 holds the checksums of the other files.
 	SHA256 map[string]string `json:"sha256"`
 }
@@ -64,19 +66,28 @@ func readState(ctx context.Context, dir string, files ...string) (state, error) 
 	if s.Format != stateFormat {
 		return state{}, fmt.Errorf("%s: format is %d, want %d", path, s.Format, stateFormat)
 	}
+	if n := s.ReferenceSteps; n != nil && *n < 0 {
+		return state{}, fmt.Errorf("%s: reference_steps is %d, want it not negative", path, *n)
+	}
 	if s.Version < 0 || s.Steps < 0 {
 		return state{}, fmt.Errorf("%s: version is %d and optimizer_steps is %d, want neither negative", path, s.Version, s.Steps)
 	}
-	for _, name := range append(files, momentsFile) {
+	return s, checkSums(ctx, dir, &s, append(files, momentsFile)...)
+}
+
+// checkSums returns an error that names the first of the files in dir without the
+// checksum in its state.
+func checkSums(ctx context.Context, dir string, s *state, files ...string) error {
+	for _, name := range files {
 		sum, _, err := durable.Checksum(ctx, filepath.Join(dir, name))
 		if err != nil {
-			return state{}, err
+			return err
 		}
 		if sum != s.SHA256[name] {
-			return state{}, fmt.Errorf("%s is damaged: its SHA-256 is not the one in %s", filepath.Join(dir, name), stateFile)
+			return fmt.Errorf("%s is damaged: its SHA-256 is not the one in %s", filepath.Join(dir, name), stateFile)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // momentsFile holds the optimiser's moments. Their names are these prefixes,

@@ -1,6 +1,6 @@
 // Package local joins the learning core with the language models of package
 // model, in this process: a [Policy] that is trained, an [Engine] that samples,
-// a [LogProber] for frozen references and teachers, a [Student] to distill
+// a [LogProber] for frozen references and teachers, a [Reference] that follows, a [Student] to distill
 // into, an [Embedder], and a [Reranker]. They run on any tensor backend.
 //
 // # A policy and its engine
@@ -65,6 +65,16 @@
 //
 // Add the adapters before the policy is made. To save a whole model in the end,
 // call LoRA.Merge and Decoder.Save before Policy.Free.
+//
+// # A reference that follows
+//
+// A [Reference] is mixed with the policy every so many optimiser steps, or becomes it, so
+// that a long training is not held at its beginning by the KL term. A checkpoint has it,
+// too. It takes the memory of the policy's weights once more, with adapters that of the
+// adapters:
+//
+//	reference, err := policy.NewReference(local.ReferenceConfig{Every: 512, Mix: 0.6}) // policy.Free frees it
+//	trainer, err := rl.NewTrainer(rl.Config{Policy: policy, Reference: reference, ...})
 //
 // # Several backends
 //
@@ -212,7 +222,8 @@
 //	                       of the other files, and its own
 //
 // With adapters the first two are adapter_config.json and
-// adapter_model.safetensors. Package model and Hugging Face's libraries read
+// adapter_model.safetensors. If the policy has a Reference, the folder reference/ holds
+// the same two of it, and state.json how many steps it has seen. Package model and Hugging Face's libraries read
 // the model without the rest.
 //
 // A checkpoint is written into a directory .NAME.*.tmp beside its place, synced to

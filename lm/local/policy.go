@@ -95,12 +95,15 @@ func (t *Policy) NewEngine(v sample.Vocab, c EngineConfig) (*Engine, error) {
 	return e, nil
 }
 
-// Free releases the memory of the policy's engines, optimiser and decoder, none
+// Free releases the memory of the policy's engines, Reference, optimiser and decoder, none
 // of which may be used afterwards. It panics while an engine is in use. Before
 // that, free everything that shares the decoder's weights, such as LoRA.Base.
 func (t *Policy) Free() {
 	for _, e := range t.engines {
 		e.Free()
+	}
+	if t.reference != nil {
+		t.reference.free()
 	}
 	t.opt.Free()
 	t.decoder.Free()

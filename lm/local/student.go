@@ -60,10 +60,8 @@ func NewStudent(c StudentConfig) (*Student, error) {
 
 // encoderLearner lacks its network and its optimiser.
 func encoderLearner(c StudentConfig) learner {
-	return learner{maxRows: rowBound(c.MaxRows), training: training{
-		model: c.Encoder, checkConfig: configIs(c.Encoder.Config(), model.ReadEncoderConfig),
-		configFile: model.ConfigFile, weightsFile: model.WeightsFile, dir: c.Dir,
-	}}
+	k := kept{c.Encoder, model.ConfigFile, model.WeightsFile, configIs(c.Encoder.Config(), model.ReadEncoderConfig)}
+	return learner{maxRows: rowBound(c.MaxRows), training: training{kept: k, dir: c.Dir}}
 }
 
 // logitsOf is an encoder as a network whose outputs are its logits.

@@ -26,16 +26,39 @@ type trainable interface {
 // training is the common part of a policy and a student: a model, its
 // optimiser, and its checkpoints.
 type training struct {
+	kept
+	params    []*tensor.Param // that the optimiser trains, or leaves alone; model's are among them
+	opt       *optim.AdamW
+	dir       string // of checkpoints; empty = none can be saved
+	version   int64
+	reference *Reference // that follows, of a policy; nil = none
+}
+
+// kept is a model, and how it is kept in a directory.
+type kept struct {
 	model trainable
 	// configFile and weightsFile are the files that model.Save writes.
 	configFile, weightsFile string
 	// checkConfig returns an error unless the configuration in a directory is
 	// the model's.
 	checkConfig func(dir string) error
-	params      []*tensor.Param // that the optimiser trains, or leaves alone; model's are among them
-	opt         *optim.AdamW
-	dir         string // of checkpoints; empty = none can be saved
-	version     int64
+}
+
+// write writes the model's files into dir, and syncs them.
+func (k *kept) write(ctx context.Context, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := k.model.Save(dir); err != nil {
+		return err
+	}
+	return durable.Sync(filepath.Join(dir, k.configFile)) // Save syncs the weights
+}
+
+// read reads the weights that write has written into dir. ReadParams looks at all
+// tensors before it changes one.
+func (k *kept) read(dir string) error {
+	return model.ReadParams(k.model.Backend(), k.model.Params(), filepath.Join(dir, k.weightsFile))
 }
 
 // checkTraining checks the settings that PolicyConfig and StudentConfig share.
@@ -52,17 +75,17 @@ func checkTraining(config string, o optim.Config, maxRows int) error {
 	return nil
 }
 
-// decoderTraining lacks its optimiser. Of a decoder with adapters these alone are saved.
+// decoderTraining lacks its optimiser.
 func decoderTraining(d *model.Decoder, dir string) training {
-	t := training{
-		model: d, checkConfig: configIs(d.Config(), model.ReadConfig),
-		configFile: model.ConfigFile, weightsFile: model.WeightsFile, params: d.Params(), dir: dir,
-	}
+	return training{kept: decoderKept(d), params: d.Params(), dir: dir}
+}
+
+// decoderKept is how a decoder is kept: with adapters, these alone.
+func decoderKept(d *model.Decoder) kept {
 	if l := d.LoRA(); l != nil {
-		t.model, t.checkConfig = l, configIs(l.Config(), model.ReadLoRAConfig)
-		t.configFile, t.weightsFile = model.LoRAConfigFile, model.LoRAWeightsFile
+		return kept{l, model.LoRAConfigFile, model.LoRAWeightsFile, configIs(l.Config(), model.ReadLoRAConfig)}
 	}
-	return t
+	return kept{d, model.ConfigFile, model.WeightsFile, configIs(d.Config(), model.ReadConfig)}
 }
 
 // trained reports whether some parameter has a gradient.
@@ -119,6 +142,11 @@ func (t *training) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimIn
 	t.zeroGrad()
 	if !info.Skipped {
 		t.version++
+		if t.reference != nil {
+			if err := t.reference.follow(); err != nil {
+				return rl.OptimInfo{}, err
+			}
+		}
 	}
 	return rl.OptimInfo{Version: t.version, GradNorm: info.GradNorm, Skipped: info.Skipped}, nil
 }
@@ -177,14 +205,16 @@ func (t *training) save(ctx context.Context, path string) error {
 
 // write writes the files of a checkpoint into dir.
 func (t *training) write(ctx context.Context, dir string) error {
-	if err := ctx.Err(); err != nil {
+	if err := t.kept.write(ctx, dir); err != nil {
 		return err
 	}
-	if err := t.model.Save(dir); err != nil {
-		return err
-	}
-	if err := durable.Sync(filepath.Join(dir, t.configFile)); err != nil { // Save syncs the weights
-		return err
+	files := []string{t.configFile, t.weightsFile}
+	s := state{Version: t.version}
+	if r := t.reference; r != nil {
+		if err := r.write(ctx, dir); err != nil {
+			return err
+		}
+		files, s.ReferenceSteps = append(files, r.files()...), &r.steps
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -199,7 +229,8 @@ func (t *training) write(ctx context.Context, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := writeState(ctx, dir, state{Version: t.version, Steps: moments.Steps}, t.configFile, t.weightsFile); err != nil {
+	s.Steps = moments.Steps
+	if err := writeState(ctx, dir, s, files...); err != nil {
 		return err
 	}
 	return durable.Sync(dir)
@@ -228,6 +259,11 @@ func (t *training) load(ctx context.Context, path string) error {
 	if err := t.checkConfig(path); err != nil {
 		return err
 	}
+	if t.reference != nil {
+		if err := t.reference.check(ctx, path, &s); err != nil {
+			return err
+		}
+	}
 	moments, err := readMoments(filepath.Join(path, momentsFile), t.model.Params())
 	if err != nil {
 		return err
@@ -236,17 +272,20 @@ func (t *training) load(ctx context.Context, path string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// ReadParams looks at all tensors before it changes one, and moments that
-	// were read for these parameters are what Import wants.
-	b := t.model.Backend()
-	if err := model.ReadParams(b, t.model.Params(), filepath.Join(path, t.weightsFile)); err != nil {
+	// Moments that were read for these parameters are what Import wants.
+	if err := t.kept.read(path); err != nil {
 		return err
 	}
 	if err := t.opt.Import(moments); err != nil {
 		return err
 	}
+	if t.reference != nil {
+		if err := t.reference.read(path, &s); err != nil {
+			return err
+		}
+	}
 	t.zeroGrad()
-	if err := b.Sync(); err != nil {
+	if err := t.model.Backend().Sync(); err != nil {
 		return err
 	}
 	t.version = s.Version
