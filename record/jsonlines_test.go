@@ -162,6 +162,20 @@ func TestOnlyRegularFiles(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// A file that took the place of the one that was opened is not cut, and the step is not
+// taken for recorded.
+func TestReplacedFile(t *testing.T) {
+	path, lines, _ := openLines(t, line("1")+line("2")+line("3"))
+	if os.Rename(path, path+".old") != nil {
+		t.Skip("the system replaces no open files")
+	}
+	other := line("1") + line("20") + line("30")
+	require.NoError(t, os.WriteFile(path, []byte(other), 0o600))
+	require.ErrorContains(t, lines.Record(2, nil), "replaced while it was open")
+	require.Equal(t, other, content(t, path))
+	require.Equal(t, line("1")+line("2")+line("3"), content(t, path+".old"))
+}
+
 func TestClosed(t *testing.T) {
 	path, r, _ := openLines(t, line("1"))
 	require.NoError(t, r.Close())

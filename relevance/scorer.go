@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"slices"
 	"strings"
@@ -53,7 +55,8 @@ type ScoreOptions struct {
 	Samples int
 	// Steps asks for the reasoning.
 	Steps bool
-	// Stream determines what is sampled.
+	// Stream determines what is sampled, together with the pair: whatever is scored
+	// beside it, its samples are the same.
 	Stream uint64
 }
 
@@ -224,9 +227,10 @@ func (s *policyScorer) Score(ctx context.Context, query string, documents []rows
 const scoreChunk = 256
 
 func (s *policyScorer) scoreExamples(ctx context.Context, es []rows.Example, o ScoreOptions) ([]Score, error) {
-	n, params := 1, rollout.Params{MaxTokens: s.maxTokens}
+	n, params, engine := 1, rollout.Params{MaxTokens: s.maxTokens}, s.engine
 	if o.Samples > 0 {
 		n, params.Temperature = o.Samples, 1
+		engine = byPrompt{s.engine, s.seed<<8 | scoreStream, o.Stream}
 	}
 	t, err := s.task.WithSampling(n, params)
 	if err != nil {
@@ -239,11 +243,7 @@ func (s *policyScorer) scoreExamples(ctx context.Context, es []rows.Example, o S
 		for i, e := range part {
 			problems[i] = t.Bind(e)
 		}
-		seed := uint64(0)
-		if o.Samples > 0 {
-			seed = s.seed<<8 | o.Stream<<20 | scoreStream
-		}
-		r, _, err := rl.EvaluateProblems(ctx, s.engine, problems, seed+uint64(from))
+		r, _, err := rl.EvaluateProblems(ctx, engine, problems, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -261,6 +261,24 @@ func (s *policyScorer) scoreExamples(ctx context.Context, es []rows.Example, o S
 		}
 	}
 	return all, nil
+}
+
+// byPrompt is an engine whose random streams are those of the prompts, and not of the
+// requests' places, so that a pair's samples do not depend on its neighbours.
+type byPrompt struct {
+	rollout.Engine
+	seed, stream uint64
+}
+
+// Generate implements [rollout.Engine].
+func (e byPrompt) Generate(ctx context.Context, reqs []rollout.Request, emit func(rollout.Completion) error) error {
+	reqs = slices.Clone(reqs)
+	for i := range reqs {
+		h := fnv.New64a()
+		_ = binary.Write(h, binary.LittleEndian, reqs[i].Prompt) // no hash fails
+		reqs[i].Stream = [3]uint64{e.seed, e.stream, h.Sum64()}
+	}
+	return e.Engine.Generate(ctx, reqs, emit)
 }
 
 // score sums up a group of answers.

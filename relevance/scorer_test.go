@@ -55,6 +55,31 @@ func TestLostSamples(t *testing.T) {
 	require.ErrorContains(t, err, "connection reset")
 }
 
+// What is sampled of a pair does not depend on the pairs beside it, nor on its place among
+// them; another stream samples anew.
+func TestSamplesDoNotDependOnNeighbours(t *testing.T) {
+	p, err := prepared(t, toy(100), toySettings())
+	require.NoError(t, err)
+	m, err := p.models.New("")
+	require.NoError(t, err)
+	defer m.free()
+	s := p.policyScorer(m)
+	es := p.src.Tests[0].Examples[:3]
+	score := func(stream uint64, es ...rows.Example) (all []string) {
+		scores, err := s.scoreExamples(t.Context(), es, ScoreOptions{Samples: 2, Stream: stream})
+		require.NoError(t, err)
+		for _, s := range scores {
+			all = append(all, s.text)
+		}
+		return all
+	}
+	all := score(0, es...)
+	require.NotEqual(t, all[0], all[2])
+	require.Equal(t, []string{all[2], all[0], all[2]}, score(0, es[2], es[0], es[2]))
+	require.Equal(t, all[1:2], score(0, es[1]))
+	require.NotEqual(t, all[1:2], score(1, es[1]))
+}
+
 // A scorer from outside need not fill in what follows from the rest, and may not
 // contradict itself.
 func TestScoresFromOutside(t *testing.T) {

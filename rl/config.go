@@ -170,8 +170,8 @@ func (c Config) withDefaults() (Config, []string) {
 
 // Validate returns an error that names every field that is missing or invalid.
 // Nothing is sampled. If the source is a [Lister], the requests of all its problems
-// must fit Batching, AdaptiveKL and the engine, and their rewards the estimator's
-// weights; the error names the first few that do not.
+// must fit Batching, AdaptiveKL and the engine, and their rewards the weights of the
+// estimator and of the credit; the error names the first few that do not.
 func (c *Config) Validate() error {
 	full, _ := c.withDefaults()
 	return full.validate()
@@ -258,6 +258,13 @@ func (c *Config) validateKL() error {
 	}
 	if err := k.Validate(); err != nil {
 		return fmt.Errorf("rl: Config.RewardKL: %w", err)
+	}
+	f, ok := c.Estimator.(advantage.ShapingFolder)
+	folds := ok && f.FoldsShaping()
+	for _, m := range combines(c.Credit) {
+		if m.FoldShaping != folds {
+			return fmt.Errorf("rl: Config.Credit: sam: OutcomePlusVerdict.Combine.FoldShaping is %v, want %v as of Config.Estimator (%T), or the penalty of Config.RewardKL counts twice or not at all", m.FoldShaping, folds, c.Estimator)
+		}
 	}
 	if a == nil {
 		return nil
@@ -419,20 +426,41 @@ func (c *Config) singles() bool {
 }
 
 // checkRewards returns an error if the problem has no reward that anything else stands
-// in for, or if it names its rewards and an estimator that weighs rewards has no use for
-// so many.
+// in for, or if it names its rewards and an estimator or a credit that weighs rewards has
+// no use for so many.
 func (c *Config) checkRewards(p Problem) error {
 	if s, ok := p.(scored); ok && s.reward == nil && c.Teacher == nil {
 		return errors.New("it has no reward (NewProblem with nil), and without Config.Teacher there is nothing else to learn from")
 	}
 	n, named := p.(Named)
-	if _, ok := c.Estimator.(advantage.Weighter); !named || !ok {
+	if !named {
 		return nil
 	}
 	names := n.RewardNames()
-	sample := rollout.Completion{Tokens: []int32{0}, Rewards: make([]float64, len(names))}
-	if err := c.Estimator.Estimate([]rollout.Group{{sample}}); err != nil {
-		return fmt.Errorf("its rewards are %q: Config.Estimator: %w", names, err)
+	sample := rollout.Group{{Tokens: []int32{0}, Rewards: make([]float64, len(names))}}
+	if _, ok := c.Estimator.(advantage.Weighter); ok {
+		if err := c.Estimator.Estimate([]rollout.Group{sample}); err != nil {
+			return fmt.Errorf("its rewards are %q: Config.Estimator: %w", names, err)
+		}
+	}
+	for _, m := range combines(c.Credit) {
+		if _, err := m.Rewards(sample); err != nil {
+			return fmt.Errorf("its rewards are %q: Config.Credit: sam: OutcomePlusVerdict.Combine: %w", names, err)
+		}
+	}
+	return nil
+}
+
+// combines returns how the parts of a credit turn the outcome rewards into one. What a
+// credit of the caller's does with them is not known.
+func combines(c sam.Credit) []advantage.Combine {
+	switch k := c.(type) {
+	case sam.OutcomePlusVerdict:
+		return []advantage.Combine{k.Combine}
+	case sam.Blend:
+		return append(combines(k.A), combines(k.B)...)
+	case sam.Permuted:
+		return combines(k.Credit)
 	}
 	return nil
 }

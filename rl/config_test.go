@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -65,6 +66,37 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	c.Source = &rl.SliceSource{Problems: []rl.Problem{named{successor{Prompt: 0, Vocab: vocab, Group: 8}}}}
 	_, err = rl.NewTrainer(c)
 	require.ErrorContains(t, err, `Config.Source: problem 0 (""): its rewards are ["second"]: Config.Estimator: advantage: group 0, completion 0: the number of rewards is 1, want 2`)
+
+	// So are those of a credit, wherever they stand.
+	weighs := sam.OutcomePlusVerdict{Norm: advantage.RLOO{}, Combine: advantage.Combine{Weights: []float64{1, 2}}}
+	c.Estimator = advantage.PerGroup(advantage.GRPO{Epsilon: 1e-4})
+	for _, credit := range []sam.Credit{
+		weighs, sam.Blend{A: sam.Mask{}, B: weighs, Lambda: 1}, sam.Permuted{Credit: weighs, Rand: rand.New(rand.NewPCG(1, 1))},
+	} {
+		c.Credit = credit
+		_, err = rl.NewTrainer(c)
+		require.ErrorContains(t, err, `Config.Source: problem 0 (""): its rewards are ["second"]: Config.Credit: sam: OutcomePlusVerdict.Combine: completion 0: the number of rewards is 1, want 2`)
+	}
+	weighs.Combine.Weights = []float64{2}
+	c.Credit = weighs
+	_, err = rl.NewTrainer(c)
+	require.NoError(t, err)
+
+	// A penalty in the reward reaches the tokens once: by way of estimator and credit, or
+	// after them.
+	c.Reference, c.RewardKL = reference, &objective.RewardKL{Estimator: objective.K1, Beta: 1}
+	_, err = rl.NewTrainer(c)
+	require.NoError(t, err)
+	folding := advantage.GroupEstimator{Norm: advantage.RLOO{}, Combine: advantage.Combine{FoldShaping: true}}
+	c.Estimator = folding
+	_, err = rl.NewTrainer(c)
+	require.ErrorContains(t, err, "Config.Credit: sam: OutcomePlusVerdict.Combine.FoldShaping is false, want true as of Config.Estimator (advantage.GroupEstimator)")
+	c.Credit = sam.Blend{A: sam.Outcome{}, B: sam.OutcomePlusVerdict{Norm: advantage.RLOO{}, Combine: folding.Combine}}
+	_, err = rl.NewTrainer(c)
+	require.NoError(t, err)
+	c.Estimator = nil
+	_, err = rl.NewTrainer(c)
+	require.ErrorContains(t, err, "FoldShaping is true, want false")
 
 	// A source that cannot list its problems is found out while it is drawn from.
 	c, _ = setup()

@@ -22,6 +22,7 @@ import (
 	"github.com/stepwise-rl/stepwise/relevance"
 	"github.com/stepwise-rl/stepwise/relevance/report"
 	"github.com/stepwise-rl/stepwise/relevance/rows"
+	"github.com/stepwise-rl/stepwise/relevance/serve"
 	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 	"github.com/stepwise-rl/stepwise/rl/run"
 )
@@ -283,8 +284,8 @@ stepwise relevance score -model RUN/model -steps tasks/chorus.yaml pairs.jsonl
 Labels each pair of a file with the task's columns, which needs no labels. It
 writes a JSON object a line: id, query, title, label, the distribution over the
 labels (p), the expected grade counted from 0, the label by the cut points on it
-if the model has any, and with -steps the reasoning, beside what the task's
-criteria find themselves.`
+if the model has any, with -steps the reasoning, beside what the task's criteria
+find themselves, and version and digest of the model, as stepwise serve names it.`
 
 // scored is a line that score writes.
 type scored struct {
@@ -292,9 +293,10 @@ type scored struct {
 	Query string `json:"query"`
 	Title string `json:"title"`
 	relevance.Score
+	Model json.RawMessage `json:"model"`
 }
 
-// MarshalJSON writes the pair's members, then the score's.
+// MarshalJSON writes the pair's members, the score's, and the model.
 func (s scored) MarshalJSON() ([]byte, error) {
 	pair, err := plainJSON(struct {
 		ID    string `json:"id"`
@@ -305,7 +307,10 @@ func (s scored) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	score, err := plainJSON(s.Score)
-	return append(append(pair[:len(pair)-1], ','), score[1:]...), err
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(pair[:len(pair)-1], []byte(","), score[1:len(score)-1], []byte(`,"model":`), s.Model, []byte("}")), nil
 }
 
 // plainJSON is v as JSON with texts as they are: "<" is not escaped.
@@ -339,6 +344,17 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 			return err
 		}
 		defer s.Close()
+		m, err := serve.NewModel(ctx, *dir, s)
+		if err != nil {
+			return err
+		}
+		model, err := plainJSON(struct { // as in the answers of serve
+			Version string `json:"version"`
+			Digest  string `json:"digest"`
+		}{m.Version, m.Digest})
+		if err != nil {
+			return err
+		}
 		w := bufio.NewWriter(out)
 		lines := json.NewEncoder(w)
 		lines.SetEscapeHTML(false)
@@ -373,7 +389,7 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 				if all[i].Malformed {
 					malformed++
 				}
-				if err := lines.Encode(scored{e.ID, e.Query, e.Document.Title, all[i]}); err != nil {
+				if err := lines.Encode(scored{e.ID, e.Query, e.Document.Title, all[i], model}); err != nil {
 					return err
 				}
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stepwise-rl/stepwise/relevance/serve"
 	"github.com/stepwise-rl/stepwise/relevance/taskfile"
 )
 
@@ -101,6 +102,7 @@ func TestRelevance(t *testing.T) {
 	var line struct {
 		ID, Query, Title, Label string
 		P                       []float64
+		Model                   struct{ Version, Digest string }
 		Steps                   []struct {
 			Name, Answer string
 			Found        struct{ Answer, Reason string }
@@ -111,6 +113,9 @@ func TestRelevance(t *testing.T) {
 	require.Contains(t, lines[0], `"title":"red lamp <b>"`)
 	require.NotEmpty(t, line.Steps[0].Found.Reason, "what the criterion finds itself")
 	require.Equal(t, "all", line.Steps[0].Found.Answer)
+	served, err := serve.NewModel(t.Context(), filepath.Join(runDir, "model"), nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{served.Version, served.Digest}, []string{line.Model.Version, line.Model.Digest})
 	require.NoError(t, json.Unmarshal([]byte(lines[1]), &line))
 	require.Equal(t, []string{"x", "green lamp"}, []string{line.ID, line.Title})
 

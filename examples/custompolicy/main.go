@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log"
 	"math"
@@ -108,6 +109,10 @@ func (p *table) Generate(_ context.Context, reqs []rollout.Request, emit func(ro
 }
 
 func main() {
+	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
 	d := task.Definition[example]{
 		Input:     func(e example) string { return fmt.Sprint(e) },
 		Syntax:    prompt.Boxed{},

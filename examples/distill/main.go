@@ -51,6 +51,11 @@ func main() {
 }
 
 func run(ctx context.Context, w io.Writer, quick bool, out, addr string) error {
+	l, err := net.Listen("tcp", cmp.Or(addr, "localhost:0")) // before the training: the port may be in use
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	if out == "" {
 		out = filepath.Join(os.TempDir(), fmt.Sprint("distill-", os.Getpid()))
 		defer os.RemoveAll(out)
@@ -62,7 +67,7 @@ func run(ctx context.Context, w io.Writer, quick bool, out, addr string) error {
 	}
 	c.Reinforce.Credits = []relevance.NamedCredit{{Name: "mask", Credit: sam.Mask{}}}
 	src := notes.New(notes.Config{Seed: c.Seed, TestSize: 300, Teacher: notes.DefaultTeacher()})
-	_, err := relevance.Train(ctx, src, c, out, relevance.Options{Out: w})
+	_, err = relevance.Train(ctx, src, c, out, relevance.Options{Out: w})
 	if err != nil {
 		return err
 	}
@@ -72,34 +77,34 @@ func run(ctx context.Context, w io.Writer, quick bool, out, addr string) error {
 	for i := range 32 {
 		documents = append(documents, test[i].Document)
 	}
-	for _, folder := range []string{relevance.PolicyFolder, relevance.StudentFolder} {
-		last := folder == relevance.StudentFolder && addr != ""
-		err = serving(ctx, filepath.Join(out, folder), src, addr, func(url string) error {
-			err := ask(ctx, w, folder, url, query, documents, folder == relevance.PolicyFolder)
-			if last && err == nil {
-				fmt.Fprintf(w, "serving the student at %s; try it in a browser, or end with Ctrl-C\n", url)
-				<-ctx.Done()
-			}
-			return err
-		})
-		if err != nil {
-			break
-		}
+	first, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		return err
 	}
-	return err
+	err = serving(ctx, filepath.Join(out, relevance.PolicyFolder), src, first, func(url string) error {
+		return ask(ctx, w, relevance.PolicyFolder, url, query, documents, true)
+	})
+	if err != nil {
+		return err
+	}
+	return serving(ctx, filepath.Join(out, relevance.StudentFolder), src, l, func(url string) error {
+		err := ask(ctx, w, relevance.StudentFolder, url, query, documents, false)
+		if addr != "" && err == nil {
+			fmt.Fprintf(w, "serving the student at %s; try it in a browser, or end with Ctrl-C\n", url)
+			<-ctx.Done()
+		}
+		return err
+	})
 }
 
-// serving serves a model folder while f runs.
-func serving(ctx context.Context, dir string, src *rows.Source, addr string, f func(url string) error) error {
+// serving serves a model folder on a listener, which it closes, while f runs.
+func serving(ctx context.Context, dir string, src *rows.Source, l net.Listener, f func(url string) error) error {
+	defer l.Close()
 	m, err := serve.Open(ctx, dir, src, "cpu")
 	if err != nil {
 		return err
 	}
 	s, err := serve.New(serve.Config{}, m)
-	if err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", cmp.Or(addr, "localhost:0"))
 	if err != nil {
 		return err
 	}

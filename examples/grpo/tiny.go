@@ -1,8 +1,10 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"iter"
+	"log"
 	"os"
 	"path/filepath"
 
@@ -15,8 +17,16 @@ import (
 // on the command line or, for those who have none, a tiny one of random weights. It
 // has read nothing, so all it can learn is to write digits.
 func modelFolder() (dir string, lr float64) {
-	if len(os.Args) > 1 {
-		return os.Args[1], 1e-6
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: grpo [FOLDER]\n\nFOLDER is a model in Hugging Face's layout (default: a tiny random one).")
+	}
+	flag.Parse()
+	switch flag.NArg() {
+	case 0:
+	case 1:
+		return flag.Arg(0), 1e-6
+	default:
+		log.Fatalf("unexpected argument %q", flag.Arg(1))
 	}
 	dir = filepath.Join(must(os.MkdirTemp("", "grpo")), "tiny")
 	vocab := func(yield func(string) bool) { // digits and words

@@ -82,17 +82,12 @@ func (f *File) Add(p []byte) error {
 	if f.failed != nil {
 		return f.failed
 	}
-	open, err := f.f.Stat()
-	if err != nil {
+	if err := f.named(); err != nil {
 		return err
-	}
-	if named, err := os.Lstat(f.f.Name()); err != nil {
-		return err
-	} else if !os.SameFile(open, named) {
-		return fmt.Errorf("%s has been replaced while it was open: what is written here would be lost", f.f.Name())
 	}
 	size := f.size
-	if _, err = f.Write(p); err == nil {
+	_, err := f.Write(p)
+	if err == nil {
 		return nil
 	}
 	if terr := f.Truncate(size); terr != nil {
@@ -102,9 +97,26 @@ func (f *File) Add(p []byte) error {
 	return err
 }
 
-// Truncate is the function [Truncate] for an open file.
+// named returns an error unless the file still has its name.
+func (f *File) named() error {
+	open, err := f.f.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Lstat(f.f.Name())
+	if err == nil && !os.SameFile(open, named) {
+		err = fmt.Errorf("%s has been replaced while it was open: what is written here would be lost", f.f.Name())
+	}
+	return err
+}
+
+// Truncate is the function [Truncate] for an open file. It is an error if another file,
+// or none, has its name.
 func (f *File) Truncate(size int64) error {
 	// By name, because Windows cuts no file through a handle that only appends.
+	if err := f.named(); err != nil {
+		return err
+	}
 	if err := Truncate(f.f.Name(), size); err != nil {
 		return err
 	}

@@ -37,7 +37,8 @@ type CacheBatch struct {
 }
 
 // NewCache returns a cache of the given number of rows (tokens), at least 1,
-// on the decoder's backend. It holds memory until Free.
+// on the decoder's backend. It holds memory until Free. If there is none, the backend's
+// error sticks, and the next pass returns it.
 func (d *Decoder) NewCache(rows int) *Cache {
 	if rows < 1 {
 		panic(fmt.Sprintf("model: NewCache(%d)", rows))

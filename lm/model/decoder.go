@@ -301,7 +301,8 @@ func (d *Decoder) Free() {
 
 // Clone returns a frozen copy of the decoder on the same backend. It panics if
 // the decoder has adapters; [LoRA.Base] is then a frozen decoder that takes no
-// memory. Two decoders of one backend cannot work at once.
+// memory. If there is no memory for it, the backend's error sticks, and the next pass
+// returns it. Two decoders of one backend cannot work at once.
 func (d *Decoder) Clone() *Decoder {
 	d.mustBePlain("Clone")
 	c, err := newDecoder(d.cfg, &maker{b: d.b, frozen: true})

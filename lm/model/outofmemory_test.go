@@ -129,7 +129,22 @@ func TestOutOfMemory(t *testing.T) {
 	require.Error(t, b.Sync())
 	require.NoError(t, d.Forward(pack, targets, make([]float32, 1), nil))
 
+	// A copy or a cache without memory: the next pass says so.
 	left := b.left
+	b.left = 0
+	c := d.Clone()
+	require.ErrorIs(t, c.Score(pack, targets, make([]float32, 1), nil), tensor.ErrOutOfMemory)
+	c.Free()
+	require.Error(t, b.Sync())
+	b.left = 2000 // for a pass over a token, and not for the cache
+	cache := d.NewCache(1000)
+	s := &model.CacheBatch{Tokens: []int32{1}, Pos: []int32{0}, Slots: []int32{0}, Ranges: [][]tensor.Range{{{Start: 0, End: 1}}}, LogitRows: []int32{0}}
+	require.ErrorIs(t, d.Append(cache, s, make([]float32, cfg.Vocab)), tensor.ErrOutOfMemory)
+	cache.Free()
+	require.Error(t, b.Sync())
+	require.Equal(t, 2000, b.left)
+	b.left = left
+
 	b.left = 0
 	_, err = d.AddLoRA(model.LoRAConfig{Rank: 1000, Alpha: 4, Targets: model.AllProjections}, 2)
 	require.ErrorIs(t, err, tensor.ErrOutOfMemory)

@@ -56,7 +56,8 @@ type chunk struct {
 // batcher scores the documents of all requests in common batches. The oldest job has up to
 // half of a batch and the others equal shares of the rest: one with many documents does not
 // hold up the others, and under load jobs end one after the other, not all at their deadline.
-// On a slow model batches become smaller, or all that is in one would run out of time with it.
+// On a slow model, or for clients that do not wait for long, batches become smaller, or all
+// that is in one would run out of time with it; the oldest then has every other document.
 // A scorer that is no relevance.PairScorer gets one job at a time, whole.
 type batcher struct {
 	c       Config
@@ -69,6 +70,7 @@ type batcher struct {
 	began  time.Time // when it began with them
 	rate   float64   // documents per second in the last batches; 0 before the first
 	most   int       // documents of a batch: Config.MaxBatch, or fewer on a slow model
+	lately *job      // that had the first place in the last batch
 	model  *Model    // of the next batch
 	swap   *Model    // the one after it; jobs that have begun end with model
 	closed bool
@@ -208,8 +210,9 @@ func (b *batcher) current() *Model {
 	return b.model
 }
 
-// close finishes what is queued, or until ctx ends as much of it as possible.
-func (b *batcher) close(ctx context.Context) {
+// close finishes what is queued, or until ctx ends as much of it as possible. It is an
+// error if the scorer hangs.
+func (b *batcher) close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
@@ -219,7 +222,23 @@ func (b *batcher) close(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	b.stop()
-	<-b.done
+	select {
+	case <-b.done:
+		return nil
+	case <-time.After(b.c.Timeout):
+		return b.hanging(time.Now())
+	}
+}
+
+// hanging is the error of a worker that does not end.
+func (b *batcher) hanging(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.taken == 0 {
+		return fmt.Errorf("serve: the model %s hangs: it is not closed after %v", b.model.Version, b.c.Timeout)
+	}
+	return fmt.Errorf("serve: the scorer of model %s hangs: it began with %d documents %v ago, and has not come back %v after its context ended",
+		b.model.Version, b.taken, now.Sub(b.began).Round(time.Millisecond), b.c.Timeout)
 }
 
 // work scores batches until the batcher is closed and nothing is queued.
@@ -279,10 +298,14 @@ func (b *batcher) take(now time.Time) (batch []chunk, wait time.Duration, ended 
 	}
 	b.began = now
 	turn, left, share := slices.Clone(ready), b.most, b.most/2
-	if b.model.whole {
+	switch {
+	case b.model.whole:
 		turn = turn[:1]
 		left = len(turn[0].examples)
+	case left == 1 && len(turn) > 1 && turn[0] == b.lately: // whose half is every other batch
+		turn = turn[1:]
 	}
+	b.lately = turn[0]
 	for len(turn) > 0 && left > 0 {
 		j := turn[0]
 		turn = turn[1:]
@@ -354,7 +377,7 @@ func (b *batcher) score(batch []chunk) {
 		b.rate += .2 * (now - b.rate)
 	}
 	switch {
-	case took > b.c.Timeout/4:
+	case took > b.c.Timeout/4, ctx.Err() != nil:
 		b.most = max(min(b.most, all)/2, 1)
 	case took < b.c.Timeout/8 && all == b.most:
 		b.most = min(2*b.most, b.c.MaxBatch)

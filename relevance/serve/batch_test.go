@@ -144,7 +144,7 @@ func TestBackPressure(t *testing.T) {
 // many documents come before its last one as it has itself, and of the oldest as many as of
 // all the rest. Without turns all come before.
 func TestExpectedWait(t *testing.T) {
-	b := &batcher{c: Config{Timeout: time.Second}.withDefaults(), metrics: newMetrics(), wake: make(chan struct{}, 1), rate: 10, model: &Model{}}
+	b := &batcher{c: Config{Timeout: time.Second}.withDefaults(), metrics: newMetrics(time.Second), wake: make(chan struct{}, 1), rate: 10, model: &Model{}}
 	submit := func(n int) error { return b.submit(&job{examples: make([]rows.Example, n)}) }
 	busy := func(wait time.Duration) error { return busyError{"too many documents are waiting", wait} }
 	require.NoError(t, submit(100), "alone it is welcome")
@@ -210,6 +210,50 @@ func TestHopelessRequestsHoldUpNobody(t *testing.T) {
 		require.Zero(t, *large)
 		require.Greater(t, float64(*small), .95*float64(*answers), "of %d", *answers)
 		require.Greater(t, *answers, 150)
+	})
+}
+
+// Where a batch is a single document, the oldest request has every other one: one without
+// hope does not hold up the others there either.
+func TestTurnsOfSingleDocuments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{}, &Model{Scorer: &slow{each: 2 * time.Second}})
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		_, large := asking(s, &all, 0, 100, 0)
+		answers, small := asking(s, &all, 2*time.Minute, 1, 15*time.Second) // batches have become small
+		all.Wait()
+		s.Close(t.Context())
+		require.Zero(t, *large)
+		require.Greater(t, float64(*small), .9*float64(*answers), "of %d", *answers)
+		require.Greater(t, *answers, 25)
+	})
+}
+
+// Clients that wait for less than the server's timeout give up their batches, too. These
+// become smaller until one is scored in time.
+func TestImpatientClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{}, &Model{Scorer: &slow{each: 300 * time.Millisecond}})
+		require.NoError(t, err)
+		var all sync.WaitGroup
+		var good atomic.Int64
+		for range 8 {
+			all.Go(func() {
+				for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					w := httptest.NewRecorder()
+					s.ServeHTTP(w, httptest.NewRequest("POST", "/v1/score", strings.NewReader(ask("d"))).WithContext(ctx))
+					cancel()
+					if w.Code == 200 {
+						good.Add(1)
+					}
+				}
+			})
+		}
+		all.Wait()
+		s.Close(t.Context())
+		require.Greater(t, good.Load(), int64(40), "of 200 documents that can be scored in a minute")
 	})
 }
 
@@ -388,7 +432,67 @@ func TestHangingScorer(t *testing.T) {
 		close(h.release)
 		synctest.Wait()
 		require.Equal(t, 200, status("GET", "/healthz", ""))
-		s.Close(t.Context())
+		require.NoError(t, s.Close(t.Context()))
+	})
+}
+
+// A server ends although its scorer hangs, within twice the timeout, and says what hangs.
+func TestServeEndsWhileTheScorerHangs(t *testing.T) {
+	h := &hanging{release: make(chan struct{})}
+	s, err := New(Config{Timeout: 100 * time.Millisecond, Wait: -1}, &Model{Scorer: h, Version: "mine"})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "localhost:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	answered := make(chan int)
+	go func() {
+		status, _, _ := post(t, "http://"+l.Addr().String()+"/v1/score", ask("1", "2"))
+		answered <- status
+	}()
+	require.Eventually(t, func() bool {
+		s.batcher.mu.Lock()
+		defer s.batcher.mu.Unlock()
+		return s.batcher.taken == 2
+	}, 5*time.Second, time.Millisecond)
+	stop()
+	select {
+	case err := <-ended:
+		require.ErrorContains(t, err, "serve: the scorer of model mine hangs: it began with 2 documents ")
+		require.ErrorContains(t, err, "has not come back 100ms after its context ended")
+	case <-time.After(10 * time.Second):
+		t.Error("Serve does not end")
+	}
+	require.Equal(t, 503, <-answered)
+	require.False(t, h.closed.Load(), "what is in use is not closed")
+	close(h.release)
+	<-s.batcher.done
+	require.True(t, h.closed.Load())
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// stuck does not close.
+type stuck struct {
+	fake
+	release chan struct{}
+}
+
+func (s *stuck) Close() error {
+	<-s.release
+	return nil
+}
+
+// Nor does a model that does not close keep a server from ending.
+func TestModelThatDoesNotClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &stuck{release: make(chan struct{})}
+		s, err := New(Config{}, &Model{Scorer: h, Version: "mine"})
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.EqualError(t, s.Close(ctx), "serve: the model mine hangs: it is not closed after 10s")
+		close(h.release)
 	})
 }
 

@@ -20,8 +20,8 @@ type Config struct {
 	// 500 µs, negative not at all.
 	Wait time.Duration
 	// MaxBatch is the most documents that are scored at once; 0 means 64. They are fewer as
-	// long as a batch takes more than a quarter of Timeout. It does not bound a Scorer that
-	// is no relevance.PairScorer, which gets whole requests.
+	// long as a batch takes more than a quarter of Timeout, or all its clients give it up. It
+	// does not bound a Scorer that is no relevance.PairScorer, which gets whole requests.
 	MaxBatch int
 	// MaxQueue is the most documents that may wait in all; 0 means 4096. A request
 	// beyond is refused with 429.

@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -18,7 +20,8 @@ type metrics struct {
 	bodies                             prometheus.Gauge
 }
 
-func newMetrics() *metrics {
+// newMetrics returns the metrics of a server whose requests end within three times timeout.
+func newMetrics(timeout time.Duration) *metrics {
 	name := func(n, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "stepwise", Subsystem: "serve", Name: n, Help: help}
 	}
@@ -26,7 +29,11 @@ func newMetrics() *metrics {
 		return prometheus.HistogramOpts{Namespace: "stepwise", Subsystem: "serve", Name: n, Help: help, Buckets: buckets}
 	}
 	counts := prometheus.ExponentialBuckets(1, 2, 11)
-	seconds := prometheus.ExponentialBuckets(.0005, 2, 16)
+	seconds := []float64{.0005}
+	for last := seconds[0]; last < 3*timeout.Seconds(); {
+		last *= 2
+		seconds = append(seconds, last)
+	}
 	m := &metrics{
 		registry:     prometheus.NewRegistry(),
 		requests:     prometheus.NewCounterVec(prometheus.CounterOpts(name("requests_total", "Requests by endpoint and status.")), []string{"endpoint", "status"}),

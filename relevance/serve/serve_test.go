@@ -180,6 +180,26 @@ func value(s *Server, name string, labels ...string) float64 {
 	return 0
 }
 
+// The buckets of times hold all that a request can take: Timeout to be read, scored and
+// written, each.
+func TestBucketsOfTimes(t *testing.T) {
+	for timeout, last := range map[time.Duration]float64{0: 32.768, time.Second: 4.096, 2 * time.Minute: 524.288} {
+		s, err := New(Config{Timeout: timeout}, newFake("first").model())
+		require.NoError(t, err)
+		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/v1/score", strings.NewReader(ask("2"))))
+		require.NoError(t, s.Close(t.Context()))
+		families, err := s.metrics.registry.Gather()
+		require.NoError(t, err)
+		for _, f := range families {
+			if name := f.GetName(); name == "stepwise_serve_request_seconds" || name == "stepwise_serve_batch_seconds" {
+				buckets := f.GetMetric()[0].GetHistogram().GetBucket()
+				require.InDelta(t, last, buckets[len(buckets)-1].GetUpperBound(), 1e-9, "%s with %v", name, timeout)
+				require.InDelta(t, .0005, buckets[0].GetUpperBound(), 1e-12)
+			}
+		}
+	}
+}
+
 func ask(titles ...string) string {
 	text, _ := json.Marshal(map[string]any{"query": "q", "documents": titles})
 	return string(text)

@@ -53,7 +53,8 @@ func New(c Config, m *Model) (*Server, error) {
 	if err := m.prepare(); err != nil {
 		return nil, err
 	}
-	s := &Server{c: c.withDefaults(), token: sha256.Sum256([]byte(c.Token)), mux: http.NewServeMux(), metrics: newMetrics()}
+	c = c.withDefaults()
+	s := &Server{c: c, token: sha256.Sum256([]byte(c.Token)), mux: http.NewServeMux(), metrics: newMetrics(c.Timeout)}
 	s.metrics.describe(m)
 	s.batcher = newBatcher(s.c, m, s.metrics)
 	get := func(path string, open bool, f http.HandlerFunc) { s.handle("GET", path, open, f) }
@@ -127,15 +128,18 @@ func (s *Server) Swap(m *Model) error {
 }
 
 // Close refuses new requests, finishes those that it has accepted, or gives them up when
-// ctx ends, and closes the model. Handlers may then still be writing their answers.
-func (s *Server) Close(ctx context.Context) {
+// ctx ends, and closes the model. Handlers may then still be writing their answers. A scorer
+// that has not come back Config.Timeout after it was told to stop is an error: it is left
+// running, and its model open.
+func (s *Server) Close(ctx context.Context) error {
 	s.draining.Store(true)
-	s.batcher.close(ctx)
+	return s.batcher.close(ctx)
 }
 
 // Serve answers on a listener until ctx ends. Then /readyz fails, after
 // Config.DrainDelay nothing more is accepted, and what was accepted is finished. It
-// returns nil after such an end, and closes the listener and the server.
+// returns nil after such an end, and closes the listener and the server; an error of Close,
+// about a scorer that hangs, is returned.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
 		// Of a request that is refused unread, too: net/http reads its body before it answers.
@@ -160,8 +164,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		web.Close()
 		err = errors.Join(err, fmt.Errorf("serve: some requests did not end: %w", stop))
 	}
-	s.Close(grace)
-	return err
+	cancel() // nobody waits any more for what is being scored
+	return errors.Join(err, s.Close(grace))
 }
 
 // handle adds an endpoint; open ones need no token.

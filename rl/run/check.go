@@ -63,9 +63,10 @@ func check(ctx context.Context, f *Folder, written bool) ([]Fault, error) {
 }
 
 // Repair checks a run, applies the Remedy of each fault, and returns the faults that it
-// found. Nobody may be writing the run (ErrInUse). A file that it takes out stays beside
-// its place as NAME.damaged, the manifest of a checkpoint as damaged-NAME; only torn
-// lines at the end of a log are cut off for good.
+// found. Nobody may be writing the run: that is ErrInUse, but on a file system without
+// locks it goes unnoticed. A file that it takes out stays beside its place as
+// NAME.damaged, the manifest of a checkpoint as damaged-NAME; only torn lines at the end
+// of a log are cut off for good.
 func Repair(ctx context.Context, dir string) (faults []Fault, err error) {
 	if _, err := readManifest(dir); err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func (f *Folder) Dir() string { return f.dir }
 func (f *Folder) Manifest() Manifest { return f.manifest }
 
 // Writer describes the process that is writing the run, such as "process 12 on host,
-// since …"; "" if none is.
+// since …"; "" if none is, and always on a file system without locks.
 func (f *Folder) Writer() (string, error) {
 	h, held, err := durable.LockHolder(f.path(lockName))
 	if err != nil || !held {

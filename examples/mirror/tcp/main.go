@@ -12,6 +12,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -29,6 +30,11 @@ import (
 const nodes, dimensions, variable = 6, 4, "STEPWISE_MIRROR_NODE"
 
 func main() {
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "tcp: unexpected argument %q\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var err error
