@@ -122,7 +122,7 @@ type stmt interface {
 
 type (
 	textStmt struct{ text string }
-	// outputStmt is {{ … }} or one value of {% print %}.
+	// outputStmt is {{ … }}.
 	outputStmt struct{ arg expr }
 	// ifStmt has an elif as the only statement of other.
 	ifStmt struct {
@@ -183,25 +183,6 @@ type (
 		filter *filterExpr
 		body   []stmt
 		scope  *scope
-	}
-	autoescapeStmt struct {
-		line
-		arg   expr
-		body  []stmt
-		scope *scope
-	}
-	blockStmt struct {
-		line
-		name   string
-		scoped bool
-		body   []stmt
-		scope  *scope
-	}
-	// loaderStmt is include, import or extends, which need a loader.
-	loaderStmt struct {
-		line
-		arg   expr
-		names []target
 	}
 	controlStmt struct {
 		line

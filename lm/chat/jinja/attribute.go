@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"math/big"
 	"slices"
 	"strings"
 )
@@ -37,36 +36,13 @@ func (r *run) attribute(v value, name string) (got value, ok bool) {
 		}
 	case *dict:
 		methods, refused = dictMethods, dictChanges
-	case *view:
-		methods = viewMethods
-		fields = map[string]value{"mapping": v.of}
-	case bool, int, *big.Int:
-		n, _ := number(v)
-		methods = intMethods
-		fields = map[string]value{"real": n, "numerator": n, "imag": 0, "denominator": 1}
-	case float64:
-		methods = floatMethods
-		fields = map[string]value{"real": v, "imag": 0.0}
 	case *span:
 		methods = spanMethods
 		fields = map[string]value{"start": v.start, "stop": v.stop, "step": v.step}
-	case *function:
-		if f := v.attrs[name]; f != nil {
-			return f, true
-		}
-	case *macro:
-		fields = v.fields()
 	case *loop:
 		if get := loopFields[name]; get != nil {
 			return get(v), true
 		}
-	case *cycler:
-		methods = cyclerMethods
-		fields = map[string]value{"current": v.items[v.at], "items": newTuple(v.items...), "pos": v.at}
-	case *joiner:
-		fields = map[string]value{"sep": v.sep, "used": v.used}
-	case *block:
-		fields = map[string]value{"name": v.stmt.name}
 	case *generator:
 		if refused = generatorFields; strings.HasPrefix(name, "gi_") {
 			return unsafe(v, name), true
@@ -78,7 +54,9 @@ func (r *run) attribute(v value, name string) (got value, ok bool) {
 	if m := methods[name]; m != nil {
 		return &function{name: name, call: func(r *run, a *args) value { return m(r, v, a) }}, true
 	}
-	got, ok = fields[name]
+	if got, ok = fields[name]; !ok && slices.Contains(strings.Fields(leftOut[typeName(v)]), name) {
+		panic(limitError("%s.%s is not supported", typeName(v), name))
+	}
 	return got, ok
 }
 
@@ -88,6 +66,20 @@ var (
 	dictChanges     = []string{"clear", "pop", "popitem", "setdefault", "update"}
 	generatorFields = []string{"send", "throw", "close"}
 )
+
+// leftOut are the attributes of types that this package lacks. To ask for one is
+// an error, for it would be undefined, which may print as nothing.
+var leftOut = func() map[string]string {
+	const text = "casefold encode expandtabs format_map isidentifier isprintable istitle maketrans swapcase translate"
+	const whole = "as_integer_ratio bit_count bit_length conjugate denominator from_bytes imag is_integer numerator real to_bytes"
+	const view = "isdisjoint mapping"
+	return map[string]string{
+		"str": text, "Markup": text + " escape striptags unescape",
+		"int": whole, "bool": whole, "float": "as_integer_ratio conjugate fromhex hex imag is_integer real",
+		"dict": "fromkeys", "function": "fromkeys", "dict_keys": view, "dict_values": view, "dict_items": view,
+		"Macro": "arguments caller catch_kwargs catch_varargs explicit_caller name",
+	}
+}()
 
 // dunders are attributes that every object has.
 var dunders = []string{
@@ -99,22 +91,6 @@ var dunders = []string{
 
 func unsafe(v value, name string) *undefined {
 	return &undefined{"access to attribute " + quote(name) + " of " + quote(typeName(v)) + " object is unsafe.", "SecurityError"}
-}
-
-func (m *macro) fields() map[string]value {
-	d := m.def
-	var name value
-	if !d.anonymous {
-		name = d.name
-	}
-	params := &tuple{}
-	for _, p := range d.params {
-		params.items = append(params.items, p)
-	}
-	return map[string]value{
-		"name": name, "arguments": params, "catch_kwargs": d.kwargs >= 0, "catch_varargs": d.varargs >= 0,
-		"caller": d.caller >= 0, "explicit_caller": d.explicitCaller,
-	}
 }
 
 // loopFields are the attributes of the variable loop.

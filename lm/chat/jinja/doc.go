@@ -8,12 +8,28 @@
 // It is an interpreter of its own, without other modules. Values are Python's:
 // ints of any size, floats that print as Python prints them, strings of code
 // points, dicts in the order of insertion in which 1, 1.0 and true are one key.
-// All that Jinja 3.1 documents as built in is there, and what transformers 5 adds:
+// What chat templates use of Jinja 3.1 is there, and what transformers 5 adds:
 // loops can break and continue, raise_exception and strftime_now exist, tojson
 // writes what Python's json does, {% generation %} marks what an assistant says
 // ([Template.RenderRanges]). As there, blocks are trimmed (trim_blocks,
 // lstrip_blocks), and the sandbox lets nothing be changed: messages.append(x) is an
-// error. There is no loader, so include, import and extends are errors.
+// error.
+//
+// # What is left out
+//
+// What pages of HTML need and no known chat template does:
+//
+//   - the tags block, extends, include, import, from, autoescape and print;
+//   - the filters center, filesizeformat, forceescape, pprint, random, striptags,
+//     urlencode, urlize, wordcount, wordwrap and xmlattr;
+//   - the globals cycler, joiner, lipsum and self, and attributes of macros;
+//   - the methods casefold, encode, expandtabs, format_map, isidentifier,
+//     isprintable, istitle, maketrans, swapcase and translate of strings, all of
+//     numbers, isdisjoint of key views, and dict.fromkeys.
+//
+// All of it is an error: tags and globals when a template is read, filters as in
+// Jinja (when it is read, and within an if when they are used), methods when they
+// are asked for.
 //
 // # Tools
 //
@@ -44,11 +60,10 @@
 //
 // # Differences from Jinja
 //
-// Those that are known: complex numbers, sets (the difference of two key views),
-// bytes (str.encode), str.maketrans and \N{…} in strings are errors; functions,
+// Those that are known, besides what is left out: complex numbers, sets (the
+// difference of two key views) and \N{…} in strings are errors; functions,
 // generators and the like print without an address; a float where Jinja wants an
-// int is a TypeError, also where Python could calculate with it; lipsum has other
-// words; the filters int and float read the digits 0 to 9 only; slices of ranges
+// int is a TypeError, also where Python could calculate with it; the filters int and float read the digits 0 to 9 only; slices of ranges
 // calculate with 64 bits. A constant that overflows to infinity is infinity; Jinja,
 // which writes it into a program as inf, raises a NameError.
 //

@@ -10,8 +10,8 @@ type Error struct {
 	Line int
 	// Class is the class of the exception that Jinja or Python raises in this
 	// case: TemplateSyntaxError for a template that cannot be read,
-	// TemplateAssertionError for one that names a filter or test that does not
-	// exist, UndefinedError for use of an undefined value, TemplateError for
+	// TemplateAssertionError for one that names a filter, test or global that does
+	// not exist, UndefinedError for use of an undefined value, TemplateError for
 	// raise_exception, or TypeError, ValueError and the like. A bound of this
 	// package that has no counterpart there is a LimitError.
 	Class string
@@ -27,7 +27,8 @@ const (
 	ClassRaised = "TemplateError"
 	// ClassUndefined is of an undefined value that is used.
 	ClassUndefined = "UndefinedError"
-	// ClassLimit is of a template that is too large or takes too much.
+	// ClassLimit is of a template that is too large, takes too much, or needs
+	// what this package lacks.
 	ClassLimit = "LimitError"
 )
 

@@ -71,15 +71,11 @@ func (e *binaryExpr) eval(r *run, f *frame) value {
 }
 
 func (e *concatExpr) eval(r *run, f *frame) value {
-	vals := r.all(e.items, f)
-	texts := make([]string, len(vals))
-	for i, v := range vals {
-		texts[i] = r.text(v)
+	w := &writer{r: r}
+	for _, v := range r.all(e.items, f) {
+		w.put(r.text(v)) // plain text, markup or not
 	}
-	if !r.autoescape {
-		vals = make([]value, len(vals)) // plain text, markup or not
-	}
-	return r.join(vals, texts...)
+	return w.String()
 }
 
 func (e *compareExpr) eval(r *run, f *frame) value {
@@ -234,16 +230,6 @@ func (r *run) call(fn value, a *args) value {
 			panic(typeError("The loop must have the 'recursive' marker to be called recursively."))
 		}
 		return fn.recurse(v[0], fn.depth0+1)
-	case *joiner:
-		a.bind("__call__", 0)
-		if fn.used {
-			return fn.sep
-		}
-		fn.used = true
-		return ""
-	case *block:
-		a.bind("__call__", 0)
-		return r.nested(func() { fn.stmt.render(r, nil) })
 	case *undefined:
 		panic(fn.err())
 	}

@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"html"
 	"strings"
 
 	"github.com/stepwise-rl/stepwise/prompt"
@@ -30,13 +29,7 @@ func (s *outputStmt) exec(r *run, f *frame) signal {
 }
 
 // print writes a value.
-func (r *run) print(v value) {
-	text := r.text(v)
-	if _, safe := v.(markup); r.autoescape && !safe {
-		text = html.EscapeString(text)
-	}
-	r.write(text)
-}
+func (r *run) print(v value) { r.write(r.text(v)) }
 
 func (s *ifStmt) exec(r *run, f *frame) signal {
 	r.line = s.at()
@@ -143,9 +136,6 @@ func (r *run) assign(to *target, f *frame, v value) {
 		return
 	}
 	*f.at(to.where) = v
-	if to.where.export {
-		r.exports[to.name] = v
-	}
 }
 
 // setAttr sets an attribute of a namespace. As in transformers, none begins
@@ -194,14 +184,6 @@ func (s *setStmt) exec(r *run, f *frame) signal {
 	return next
 }
 
-// safe makes a value of text that was written.
-func (r *run) safe(text string) value {
-	if r.autoescape {
-		return markup(text)
-	}
-	return text
-}
-
 // filtered runs a body in a scope of its own and hands what it writes, filtered,
 // to use, unless the body ends a turn of a loop.
 func (r *run) filtered(body []stmt, sc *scope, f *frame, filter *filterExpr, line int, use func(value)) signal {
@@ -213,7 +195,7 @@ func (r *run) filtered(body []stmt, sc *scope, f *frame, filter *filterExpr, lin
 		return sig
 	}
 	r.line = line
-	v := r.safe(text)
+	var v value = text
 	if filter != nil {
 		v = filter.apply(r, inner, v)
 	}
@@ -262,44 +244,6 @@ func (s *generationStmt) exec(r *run, f *frame) signal {
 	return next
 }
 
-func (s *autoescapeStmt) exec(r *run, f *frame) signal {
-	r.line = s.at()
-	inner := r.enter(s.scope, f)
-	defer inner.leave()
-	on := r.test(s.arg, inner)
-	before := r.autoescape
-	r.autoescape = on
-	sig := r.exec(s.body, inner)
-	r.autoescape = before
-	return sig
-}
-
-func (s *blockStmt) exec(r *run, f *frame) signal {
-	r.line = s.at()
-	s.render(r, f)
-	return next
-}
-
-// render writes a block, which sees the variables of the template's top level,
-// and those around it only if it is scoped.
-func (s *blockStmt) render(r *run, f *frame) {
-	if s.scoped && f == nil {
-		panic(raise("TemplateRuntimeError", "a scoped block cannot be called"))
-	}
-	if !s.scoped {
-		f = nil
-	}
-	inner := r.enter(s.scope, f)
-	defer inner.leave()
-	r.exec(s.body, inner)
-}
-
-func (s *loaderStmt) exec(r *run, f *frame) signal {
-	r.line = s.at()
-	s.arg.eval(r, f)
-	panic(typeError("no loader for this environment specified"))
-}
-
 func (s *controlStmt) exec(*run, *frame) signal { return s.signal }
 
 // nested runs what may run itself again, and returns the text that it writes.
@@ -311,7 +255,7 @@ func (r *run) nested(f func()) value {
 	text := r.capture(f)
 	r.calls--
 	r.line = line
-	return r.safe(text)
+	return text
 }
 
 // callMacro runs a macro and returns the text that it writes.

@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
 )
@@ -41,17 +40,6 @@ func init() {
 			return &undefined{"No last item, sequence was empty.", ClassUndefined}
 		}
 		return items[len(items)-1]
-	})
-	filter("random", 1, "seq", func(r *run, v []value) value {
-		n := r.length(v[0])
-		if n == 0 {
-			return &undefined{"No random item, sequence was empty.", ClassUndefined}
-		}
-		got, ok := r.element(v[0], rand.IntN(n))
-		if !ok {
-			panic(raise("KeyError", "%s is no sequence", quote(typeName(v[0]))))
-		}
-		return got
 	})
 	filter("reverse", 1, "value", func(r *run, v []value) value {
 		if s, ok := str(v[0]); ok {
@@ -168,7 +156,7 @@ func init() {
 		for first := true; ; first = false {
 			item, ok := it()
 			if !ok {
-				return r.safeIf(w.String(), v[1])
+				return w.String()
 			}
 			s := r.text(get(item))
 			if !first {
@@ -210,14 +198,6 @@ func init() {
 		}
 		return got
 	})
-}
-
-// safeIf makes markup of a text in a block that escapes, if a value is markup.
-func (r *run) safeIf(text string, v value) value {
-	if _, ok := v.(markup); ok && r.autoescape {
-		return markup(text)
-	}
-	return text
 }
 
 // renamed lets a parameter have another name.

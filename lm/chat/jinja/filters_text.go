@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"fmt"
 	"html"
 	"math"
 	"math/big"
@@ -38,10 +37,7 @@ func needText(v value) string {
 	return s
 }
 
-var (
-	wordStart = regexp.MustCompile(`[-\s\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}({\[<]+`)
-	words     = regexp.MustCompile(`[\pL\pN_]+`)
-)
+var wordStart = regexp.MustCompile(`[-\s\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}({\[<]+`)
 
 func init() {
 	textFilter("string", "", func(_ *run, s string, _ []value) value { return s })
@@ -66,10 +62,6 @@ func init() {
 	textFilter("trim", "chars", func(r *run, s string, v []value) value {
 		return stringMethods["strip"](r, s, &args{pos: given(v)})
 	})
-	textFilter("center", "width", func(r *run, s string, v []value) value {
-		return r.justify(s, "center", " ", intArg(v[0], 80))
-	})
-	textFilter("wordcount", "", func(_ *run, s string, _ []value) value { return len(words.FindAllStringIndex(s, -1)) })
 	filter("replace", 3, "s old new count", func(r *run, v []value) value {
 		var texts [3]string
 		for i := range texts {
@@ -83,7 +75,6 @@ func init() {
 	})
 	filter("indent", 1, "s width first blank", indent)
 	filter("truncate", 1, "s length killwords end leeway", truncateText)
-	filter("wordwrap", 1, "s width break_long_words wrapstring break_on_hyphens", wordWrap)
 	filter("abs", 1, "x", func(r *run, v []value) value {
 		n, ok := number(v[0])
 		if !ok {
@@ -111,52 +102,16 @@ func init() {
 		return float(v[0])
 	})
 	filter("round", 1, "value precision method", roundFilter)
-	filter("filesizeformat", 1, "value binary", fileSize)
 	filter("tojson", 1, "x ensure_ascii indent separators sort_keys", toJSON)
-	filter("pprint", 1, "value", func(r *run, v []value) value { return r.pretty(v[0]) })
-
 	filter("safe", 1, "value", func(r *run, v []value) value { return markup(r.text(v[0])) })
-	escape := func(r *run, v []value) value {
-		s := html.EscapeString(r.text(v[0]))
-		r.grow(len(s))
-		return markup(s)
-	}
-	filter("forceescape", 1, "value", escape)
 	filter("escape e", 1, "s", func(r *run, v []value) value {
 		if _, ok := v[0].(markup); ok {
 			return v[0]
 		}
-		return escape(r, v)
-	})
-	filter("striptags", 1, "value", func(r *run, v []value) value {
-		s := r.text(v[0])
+		s := html.EscapeString(r.text(v[0]))
 		r.grow(len(s))
-		return html.UnescapeString(strings.Join(splitSpace(stripTags(s), -1, false), " "))
+		return markup(s)
 	})
-	filter("xmlattr", 1, "d autospace", xmlAttr)
-	filter("urlencode", 1, "value", urlEncode)
-	filter("urlize", 1, "value trim_url_limit nofollow target rel extra_schemes", urlize)
-}
-
-// stripTags removes tags and comments, up to one that does not end.
-func stripTags(s string) string {
-	var b strings.Builder
-	for {
-		start := strings.IndexByte(s, '<')
-		if start < 0 {
-			return b.String() + s
-		}
-		open, end := "<", ">"
-		if strings.HasPrefix(s[start:], "<!--") {
-			open, end = "<!--", "-->"
-		}
-		n := strings.Index(s[start+len(open):], end)
-		if n < 0 {
-			return b.String() + s
-		}
-		b.WriteString(s[:start])
-		s = s[start+len(open)+n+len(end):]
-	}
 }
 
 // given are the arguments up to the first that is missing.
@@ -286,34 +241,4 @@ func roundFilter(_ *run, v []value) value {
 		n = truncate(f)
 	}
 	return arithmetic("/", n, unit)
-}
-
-func fileSize(r *run, v []value) value {
-	var size float64
-	if s, ok := str(v[0]); ok {
-		if size, ok = parseFloat(s); !ok {
-			panic(valueError("could not convert string to float: %s", shortRepr(s)))
-		}
-	} else {
-		use(v[0])
-		size = float(v[0])
-	}
-	base, units := 1000.0, []string{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"}
-	if r.truthArg(v[1]) {
-		base, units = 1024, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"}
-	}
-	switch {
-	case size == 1:
-		return "1 Byte"
-	case size < base:
-		return r.text(truncate(size)) + " Bytes"
-	}
-	unit := base
-	for _, name := range units {
-		unit *= base
-		if size < unit || name[0] == 'Y' {
-			return fmt.Sprintf("%.1f %s", base*size/unit, name)
-		}
-	}
-	return nil
 }

@@ -2,13 +2,15 @@ package jinja
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 )
 
 // globalFunctions are there for every template.
 var globalFunctions = map[string]*function{}
+
+// leftOutGlobals are those of Jinja that this package lacks.
+var leftOutGlobals = []string{"cycler", "joiner", "lipsum", "self"}
 
 func global(name string, f func(r *run, a *args) value) {
 	globalFunctions[name] = &function{name: name, call: f}
@@ -39,9 +41,6 @@ func init() {
 		return s
 	})
 	global("dict", func(r *run, a *args) value { return r.dictCall(a) })
-	globalFunctions["dict"].attrs = map[string]*function{
-		"fromkeys": {name: "fromkeys", call: func(r *run, a *args) value { return dictMethods["fromkeys"](r, nil, a) }},
-	}
 	global("namespace", func(r *run, a *args) value {
 		d := r.dictCall(a)
 		for _, e := range d.entries {
@@ -50,32 +49,6 @@ func init() {
 			}
 		}
 		return &namespace{d}
-	})
-	global("cycler", func(_ *run, a *args) value {
-		if len(a.pos) == 0 && len(a.names) == 0 {
-			panic(raise("RuntimeError", "at least one item has to be provided"))
-		}
-		if len(a.names) > 0 {
-			panic(typeError("Cycler.__init__() got an unexpected keyword argument %s", quote(a.names[0])))
-		}
-		return &cycler{items: a.pos}
-	})
-	global("joiner", func(_ *run, a *args) value {
-		return &joiner{sep: orElse(a.bind("Joiner.__init__", 0, "sep")[0], ", ")}
-	})
-	global("lipsum", func(r *run, a *args) value {
-		v := a.bind("lipsum", 0, "n", "html", "min", "max")
-		n := [4]int{5, 1, 20, 100}
-		for i := range n {
-			if v[i] == missing {
-				continue
-			}
-			if b, ok := v[i].(bool); ok {
-				v[i] = truthInt(b)
-			}
-			n[i] = intArg(v[i], n[i])
-		}
-		return r.loremIpsum(n[0], n[1] != 0, n[2], n[3])
 	})
 	global("raise_exception", func(r *run, a *args) value {
 		panic(raise(ClassRaised, "%s", r.text(a.bind("raise_exception", 1, "message")[0])))
@@ -107,58 +80,6 @@ func (r *run) dictCall(a *args) *dict {
 		r.store(d, name, a.named[i])
 	}
 	return d
-}
-
-// latin are words for text without a meaning.
-var latin = strings.Fields(`a ac accumsan ad aenean aliquam amet ante arcu at auctor augue bibendum commodo condimentum congue consectetuer
-	consequat cras cursus dapibus diam dictum dignissim dolor donec duis egestas eget elit enim erat eros est et etiam eu facilisis fames
-	faucibus felis fermentum gravida habitant hendrerit hymenaeos iaculis id imperdiet in integer ipsum justo lacinia lacus laoreet lectus
-	leo libero ligula lorem luctus magna malesuada massa mattis mauris metus mi mollis montes morbi nam nec neque nibh nisi non nostra nulla
-	nunc odio orci ornare parturient pede pharetra placerat porta praesent primis proin pulvinar purus quam quis rhoncus risus rutrum sagittis
-	sapien sed sem senectus sit sociis sodales suscipit tellus tempor tincidunt tortor tristique turpis urna ut varius vel velit vestibulum
-	vitae vivamus viverra volutpat vulputate`)
-
-// loremIpsum writes n paragraphs of random words.
-func (r *run) loremIpsum(n int, html bool, low, high int) value {
-	if high <= low {
-		panic(valueError("empty range for randrange() (%d, %d, %d)", low, high, high-low))
-	}
-	if n > maxItems || low < -maxItems || high > maxItems || n*high > maxString/16 {
-		panic(limitError("a string of more than %d bytes", maxString))
-	}
-	var paragraphs []string
-	for range max(n, 0) {
-		var b strings.Builder
-		capital := true
-		count := low + rand.IntN(high-low)
-		for i := range count {
-			word := latin[rand.IntN(len(latin))]
-			if capital {
-				word = capitalize(word)
-			}
-			capital = i == count-1 || rand.IntN(12) == 0
-			b.WriteString(word)
-			switch {
-			case capital:
-				b.WriteByte('.')
-			case rand.IntN(8) == 0:
-				b.WriteByte(',')
-			}
-			if i < count-1 {
-				b.WriteByte(' ')
-			}
-		}
-		text := b.String()
-		if html {
-			text = "<p>" + text + "</p>"
-		}
-		r.grow(len(text))
-		paragraphs = append(paragraphs, text)
-	}
-	if html {
-		return markup(strings.Join(paragraphs, "\n"))
-	}
-	return strings.Join(paragraphs, "\n\n")
 }
 
 // directives gives Go's layout for strftime's letters.

@@ -32,7 +32,6 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct{ source, class, want string }{
 		{"a\n\n{{ messages", jinja.ClassSyntax, `line 3: TemplateSyntaxError: unexpected end of template, expected 'end of print statement'.`},
 		{"{% if x %}\nno end", jinja.ClassSyntax, `line 2: TemplateSyntaxError: Unexpected end of template. Jinja was looking for the following tags: 'elif' or 'else' or 'endif'. The innermost block that needs to be closed is 'if'.`},
-		{"\n{% include 'a' %}", "TypeError", "line 2: TypeError: no loader for this environment specified"},
 		{"\n\n{{ raise_exception('no!') }}", jinja.ClassRaised, "line 3: no!"},
 		{"{{ messages | nothing }}", "TemplateAssertionError", "line 1: TemplateAssertionError: No filter named 'nothing'."},
 		{"{{ bos_token + 'x' }}", jinja.ClassUndefined, "line 1: UndefinedError: 'bos_token' is undefined"},
@@ -85,7 +84,6 @@ func TestBounds(t *testing.T) {
 		{"{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{{ f() }}{% endmacro %}{{ f() }}", "calls go deeper than 150"},
 		{"{% macro f() %}{{ caller() }}{% endmacro %}{% macro g() %}{% call f() %}{{ g() }}{% endcall %}{% endmacro %}{{ g() }}", "calls go deeper than 150"},
 		{"{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}", "calls go deeper than 150"},
-		{"{% block a %}{{ self.a() }}{% endblock %}", "calls go deeper than 150"},
 		{"{% set ns = namespace(s='xxxxxxxxxx') %}{% for a in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "a string of more than 16777216 bytes"},
 		{"{% set ns = namespace(s=[1]) %}{% for a in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "a list of more than 1048576 items"},
 		{"{% set s = 'x' * 10000000 %}{% set l = [s + 'a', s + 'b', s + 'c'] %}{% for a in range(99) %}{% set x = s ~ a %}{% endfor %}", "its values take more than 536870912 bytes"},
@@ -97,7 +95,7 @@ func TestBounds(t *testing.T) {
 		{"{{ 2**(4000**2) }}", "an int of more than 65536 bits"},
 		{"{{ 10**4300 }}", "Exceeds the limit (4300 digits)"},
 		{"{{ 'a\nb' | indent(1000000000) }}", "a string of more than 16777216 bytes"},
-		{"{{ 'a' | center(10**12) }}", "a string of more than 16777216 bytes"},
+		{"{{ 'a'.center(10**12) }}", "a string of more than 16777216 bytes"},
 		{"{{ '%1000000000d' % 1 }}", "a width of more than 16777216"},
 		{"{{ '%*d' % (10**12, 1) }}", "a width of more than 16777216"},
 		{"{{ '{:1000000000}'.format(1) }}", "a width of more than 16777216"},
@@ -109,17 +107,10 @@ func TestBounds(t *testing.T) {
 		{"{{ [] * 10**18 }}{{ '' * 10**18 }}{{ () * 2**62 }}", ""},
 		{"{{ [] * 2**70 }}", "OverflowError"},
 		{"{{ '{:016000000,d}'.format(1) | length }}", ""},
-		{"{{ ('-' * 1000000) | wordwrap(500000) | length }}", ""},
-		{"{{ ('a ' * 500000) | wordwrap(1) | length }}", ""},
-		{"{{ ('a' * 5000000) | wordwrap(1) | length }}", "it takes more than 20000000 steps"},
-		{"{{ ('ab ' * 1000000) | wordwrap(1) | length }}", ""},
-		{"{{ ('a.' * 8000000) | urlize | length }}", ""},
 		{"{{ [{}] | map(attribute='a.' * 1000000) | list }}", ""},
-		{"{% macro f() %}{{ kwargs | length }}{% endmacro %}{{ f(**dict.fromkeys(range(100000) | map('string'))) }}", "it takes more than 20000000 steps"},
+		{"{% macro f() %}{{ kwargs | length }}{% endmacro %}{{ f(**dict(range(100000) | map('string') | batch(2))) }}", "it takes more than 20000000 steps"},
 		{"{{ range(-2**63, 2**63 - 1) }}", "Range too big"},
 		{"{{ (1, 2)[::2**63 - 1] }}{{ 'abc'[-2**70:2**70:2**70] }}{{ 5 | round(-2**63) }}{{ 5.5 | round(-2**63) }}", ""},
-		{"{{ lipsum(10**9) }}", "a string of more than 16777216 bytes"},
-		{"{{ lipsum(1, true, 1 - 2**63, 100) }}", "a string of more than 16777216 bytes"},
 		{"{% set a = 'x' * 10000000 %}{% set b = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a == b }}{% endfor %}", "it takes more than 20000000 steps"},
 		{"{% set a = 'x' * 10000000 %}{% set d = {a: 1} %}{% for i in range(99999) %}{{ '' if d[a] }}{% endfor %}", "it takes more than 20000000 steps"},
 		{"{% set a = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a in {'y': 1} }}{% endfor %}", "it takes more than 20000000 steps"},
@@ -127,7 +118,6 @@ func TestBounds(t *testing.T) {
 		{"{% set a = 'x' * 10000000 %}{% for i in range(99999) %}{{ '' if a is string }}{% endfor %}", "it takes more than 20000000 steps"},
 		{double + "{{ ns.s }}", "a string of more than 16777216 bytes"},
 		{double + "{{ ns.s | tojson }}", "a string of more than 16777216 bytes"},
-		{double + "{{ ns.s | pprint }}", "it takes more than 20000000 steps"},
 		{double + "{{ ns.s == [ns.s[0], ns.s[1]] }}", ""},
 		{double + "{% set a = ns.s %}" + double + "{{ ns.s == a }}", "it takes more than 20000000 steps"},
 		{double + "{% set a = ns.s %}" + double + "{{ ns.s < a }}", "it takes more than 20000000 steps"},
@@ -135,7 +125,6 @@ func TestBounds(t *testing.T) {
 		{strings.ReplaceAll(strings.ReplaceAll(double, "[ns.s, ns.s]", "(ns.s, ns.s)"), "[1]", "1") + "{{ {ns.s: 1} }}", "a key of more than 16777216 bytes"},
 		{deep + "{{ ns.s }}", "RecursionError: values nest deeper than 500"},
 		{deep + "{{ ns.s | tojson }}", "RecursionError: values nest deeper than 500"},
-		{deep + "{{ ns.s | pprint }}", "RecursionError: values nest deeper than 500"},
 		{deep + "{% set a = ns.s %}" + deep + "{{ ns.s == a }}", "RecursionError: values nest deeper than 500"},
 		{strings.ReplaceAll(deep, "[ns.s]", "(ns.s,)") + "{{ {ns.s: 1} }}", "RecursionError: values nest deeper than 500"},
 		{"{% set ns = namespace(g=[1]) %}{% for i in range(99999) %}{% set ns.g = ns.g | map('string') %}{% endfor %}{{ ns.g | list }}", "RecursionError: "},
@@ -158,23 +147,32 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// Texts and errors are those of jinja2 3.1.6.
-func TestLikeJinja(t *testing.T) {
-	for source, want := range map[string]string{
-		"{{ 'a-b-c-d-e' | wordwrap(4) }}":     "a-b-\nc-\nd-e",
-		"{{ 'x-ab a-bc-de' | wordwrap(3) }}":  "x-\nab \na-\nbc-\nde",
-		"{{ 'ab-c d-e-f--g' | wordwrap(4) }}": "ab-c\nd-e-\nf--g",
-		"{{ 'ab-c-d' | wordwrap(4) }}":        "ab-\nc-d",
-		"{{ '1-b-cd-e-' | wordwrap(3) }}":     "1-\nb-\ncd-\ne-",
+// What Jinja has and this package lacks is an error, and never nothing.
+func TestLeftOut(t *testing.T) {
+	for _, c := range []struct{ source, class, want string }{
+		{"\n{% block a %}{% endblock %}", jinja.ClassSyntax, "line 2: TemplateSyntaxError: Encountered unknown tag 'block'."},
+		{"{% if x %}{% include 'a' %}{% endif %}", jinja.ClassSyntax, "Encountered unknown tag 'include'."},
+		{"{{ 'a' | urlize }}", "TemplateAssertionError", "No filter named 'urlize'."},
+		{"{% if 1 %}{{ 'a' | urlize }}{% endif %}", "TemplateRuntimeError", "No filter named 'urlize' found."},
+		{"\n{% if x %}{{ cycler('a') }}{% endif %}", "TemplateAssertionError", "line 2: TemplateAssertionError: The global 'cycler' is not supported."},
+		{"{% for i in [1] %}{{ joiner is defined }}{% endfor %}", "TemplateAssertionError", "The global 'joiner' is not supported."},
+		{"{% macro f(x=self) %}{% endmacro %}", "TemplateAssertionError", "The global 'self' is not supported."},
+		{"{{ 'a'.swapcase is defined }}", jinja.ClassLimit, "str.swapcase is not supported"},
+		{"{{ ('a' | safe).striptags() }}", jinja.ClassLimit, "Markup.striptags is not supported"},
+		{"{{ 5 | attr('real') }}", jinja.ClassLimit, "int.real is not supported"},
+		{"{{ dict['fromkeys'] }}", jinja.ClassLimit, "function.fromkeys is not supported"},
+		{"{{ {}.keys().mapping }}", jinja.ClassLimit, "dict_keys.mapping is not supported"},
+		{"{% macro f() %}{% endmacro %}{{ [f] | map(attribute='name') | list }}", jinja.ClassLimit, "Macro.name is not supported"},
 	} {
-		got, err := render(t, source, nil)
-		require.NoError(t, err)
-		require.Equal(t, want, got, source)
+		_, err := render(t, c.source, nil)
+		var as *jinja.Error
+		require.ErrorAs(t, err, &as, c.source)
+		require.Equal(t, c.class, as.Class, c.source)
+		require.ErrorContains(t, err, c.want)
 	}
-	for _, n := range []string{"-1", "1114112"} {
-		_, err := render(t, "{{ 'a'.translate({97: "+n+"}) }}", nil)
-		require.ErrorContains(t, err, "ValueError: character mapping must be in range(0x110000)")
-	}
+	got, err := render(t, "{% set self = 1 %}{{ self }}{% for joiner in [2] %}{{ joiner }}{% endfor %}{% macro cycler(lipsum) %}{{ lipsum }}{% endmacro %}{{ cycler(3) }}{{ {'real': 4}.real }}", nil)
+	require.NoError(t, err)
+	require.Equal(t, "1234", got)
 }
 
 // A rendering ends with its context, whatever it does.
@@ -184,9 +182,7 @@ func TestCancel(t *testing.T) {
 		"{% set s = 'ab' * 8000000 %}{% for a in range(100000) %}{{ s.count('b' ~ a) }}{% endfor %}",
 		"{% set l = range(100000) | list %}{% for a in range(100000) %}{{ -1 in l }}{% endfor %}",
 		"{% set l = range(100000) | list %}{% for a in range(100000) %}{% set x = l | sort(reverse=true) %}{% endfor %}",
-		"{% set s = ' '.join(['aaa'] * 1000000) %}{% for a in range(100000) %}{% set x = s | wordwrap(7) %}{% endfor %}",
 		"{% set n = 2 ** 60000 %}{% for a in range(100000) %}{% set x = n % (n - 1) %}{% endfor %}",
-		"{% set s = 'x' * 10000000 %}{% for a in range(100000) %}{% set x = s | urlize %}{% endfor %}",
 		"{% set ns = namespace(s=[1]) %}{% for i in range(64) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s }}",
 	} {
 		template, err := jinja.Parse("test", source, jinja.Options{})

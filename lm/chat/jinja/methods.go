@@ -1,14 +1,12 @@
 package jinja
 
 import (
-	"math"
-	"math/big"
 	"slices"
 	"strings"
 )
 
 // keywords are the methods whose arguments have names.
-var keywords = []string{"split", "rsplit", "splitlines", "expandtabs", "conjugate"}
+var keywords = []string{"split", "rsplit", "splitlines"}
 
 // methodSet adds a method of bound arguments, missing where they are not given.
 // The parameters are names with spaces between them.
@@ -26,11 +24,7 @@ var (
 	stringMethods = map[string]method{}
 	listMethods   = map[string]method{} // of tuples too
 	dictMethods   = map[string]method{}
-	viewMethods   = map[string]method{}
 	spanMethods   = map[string]method{}
-	intMethods    = map[string]method{}
-	floatMethods  = map[string]method{}
-	cyclerMethods = map[string]method{}
 )
 
 func init() {
@@ -73,62 +67,6 @@ func init() {
 		return orElse(v[1], nil)
 	})
 	methodSet(dictMethods, "copy", 0, "", func(r *run, self value, _ []value) value { return r.dictOf(self) })
-	methodSet(dictMethods, "fromkeys", 1, "iterable value", fromKeys)
-	methodSet(viewMethods, "isdisjoint", 1, "other", func(r *run, self value, v []value) value {
-		items := r.collect(v[0])
-		return !slices.ContainsFunc(items, func(item value) bool { return r.contains(self, item) })
-	})
-
-	methodSet(intMethods, "bit_length", 0, "", func(_ *run, self value, _ []value) value {
-		i, _ := integer(self)
-		return i.BitLen()
-	})
-	methodSet(intMethods, "bit_count", 0, "", func(_ *run, self value, _ []value) value {
-		i, _ := integer(self)
-		return strings.Count(new(big.Int).Abs(i).Text(2), "1")
-	})
-	methodSet(intMethods, "as_integer_ratio", 0, "", func(_ *run, self value, _ []value) value {
-		n, _ := number(self)
-		return newTuple(n, 1)
-	})
-	for _, set := range []map[string]method{intMethods, floatMethods} {
-		methodSet(set, "conjugate", 0, "", func(_ *run, self value, _ []value) value {
-			n, _ := number(self)
-			return n
-		})
-	}
-	methodSet(floatMethods, "is_integer", 0, "", func(_ *run, self value, _ []value) value {
-		f := self.(float64)
-		return f == math.Trunc(f) && !math.IsInf(f, 0)
-	})
-	methodSet(floatMethods, "as_integer_ratio", 0, "", func(_ *run, self value, _ []value) value {
-		x, _ := exact(self)
-		if x == nil {
-			panic(raise("OverflowError", "cannot convert Infinity or NaN to integer ratio"))
-		}
-		return newTuple(normal(x.Num()), normal(x.Denom()))
-	})
-
-	methodSet(cyclerMethods, "next", 0, "", func(_ *run, self value, _ []value) value {
-		c := self.(*cycler)
-		v := c.items[c.at]
-		c.at = (c.at + 1) % len(c.items)
-		return v
-	})
-	methodSet(cyclerMethods, "reset", 0, "", func(_ *run, self value, _ []value) value {
-		self.(*cycler).at = 0
-		return nil
-	})
-}
-
-// fromKeys is dict.fromkeys.
-func fromKeys(r *run, _ value, v []value) value {
-	keys := r.collect(v[0])
-	d := newDict()
-	for _, k := range keys {
-		r.store(d, k, orElse(v[1], nil))
-	}
-	return d
 }
 
 // dictOf is dict(v): of a dict, or of pairs.

@@ -164,12 +164,6 @@ func (r *run) element(v, index value) (got value, ok bool) {
 		}
 		catch("TypeError", func() { got, ok = r.load(v, index) }) // not hashable
 		return got, ok
-	case *blocks:
-		name, _ := str(index)
-		if b := r.template.blocks[name]; b != nil {
-			return &block{b}, true
-		}
-		return nil, false
 	}
 	i, isInt := small(index)
 	if !isInt {

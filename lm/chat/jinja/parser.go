@@ -13,7 +13,6 @@ type parser struct {
 	tags   []string
 	ends   [][]string // the tags that open blocks wait for
 	depth  int
-	blocks map[string]*blockStmt
 	// late is what Python finds wrong with the program that Jinja makes of a
 	// template, after all that Jinja finds itself.
 	late *Error
@@ -21,7 +20,7 @@ type parser struct {
 
 // parse makes a tree of a template.
 func parse(source string) ([]stmt, *parser) {
-	p := &parser{tokens: tokenize(source), blocks: map[string]*blockStmt{}}
+	p := &parser{tokens: tokenize(source)}
 	p.next()
 	return p.statements(nil), p
 }
@@ -132,7 +131,7 @@ func (p *parser) statements(ends []string) (body []stmt) {
 			if p.tok.kind == kindName && slices.Contains(ends, p.tok.text) {
 				return body
 			}
-			body = append(body, p.statement()...)
+			body = append(body, p.statement())
 			p.expect(kindBlockEnd)
 		}
 	}
@@ -180,34 +179,22 @@ func (p *parser) unknown(name string) {
 	p.fail(p.tok.line, "%s", message)
 }
 
-func (p *parser) statement() []stmt {
+func (p *parser) statement() stmt {
 	t := p.tok
 	if t.kind != kindName {
 		p.fail(t.line, "tag name expected")
 	}
 	read, ok := map[string]func(line) stmt{
 		"for": p.forTag, "if": p.ifTag, "set": p.set, "with": p.with, "macro": p.macro, "call": p.callBlock, "filter": p.filterBlock,
-		"autoescape": p.autoescape, "block": p.blockTag, "generation": p.generation,
-		"include": p.include, "extends": p.include, "import": p.importTag, "from": p.from,
-		"break": p.control, "continue": p.control,
+		"generation": p.generation, "break": p.control, "continue": p.control,
 	}[t.text]
-	if !ok && t.text != "print" {
+	if !ok {
 		p.unknown(t.text)
 	}
 	p.tags = append(p.tags, t.text)
 	p.next()
 	defer func() { p.tags = p.tags[:len(p.tags)-1] }()
-	if t.text == "print" {
-		var out []stmt
-		for p.tok.kind != kindBlockEnd {
-			if out != nil {
-				p.expect(",")
-			}
-			out = append(out, &outputStmt{p.expression(false)})
-		}
-		return out
-	}
-	return []stmt{read(line(t.line))}
+	return read(line(t.line))
 }
 
 func (p *parser) forTag(l line) stmt {
@@ -321,93 +308,6 @@ func (p *parser) filterBlock(l line) stmt {
 		f = p.filters(f).(*filterExpr)
 	}
 	return &filterStmt{line: l, filter: f, body: p.whole("endfilter")}
-}
-
-func (p *parser) autoescape(l line) stmt {
-	return &autoescapeStmt{line: l, arg: p.expression(false), body: p.whole("endautoescape")}
-}
-
-func (p *parser) blockTag(l line) stmt {
-	s := &blockStmt{line: l, name: p.expect(kindName).text}
-	s.scoped = p.skipName("scoped")
-	required := p.skipName("required")
-	if p.tok.kind == "-" {
-		p.fail(p.tok.line, "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.")
-	}
-	s.body = p.whole("endblock")
-	if required {
-		for _, b := range s.body {
-			if text, ok := b.(*textStmt); !ok || strings.TrimFunc(text.text, isSpace) != "" {
-				p.fail(p.tok.line, "Required blocks can only contain comments or whitespace")
-			}
-		}
-	}
-	p.skipName(s.name)
-	if p.blocks[s.name] != nil {
-		p.failClass("TemplateAssertionError", int(l), "block %s defined twice", quote(s.name))
-	}
-	p.blocks[s.name] = s
-	return s
-}
-
-// include reads include and extends, which are alike but for the end.
-func (p *parser) include(l line) stmt {
-	tag := p.tags[len(p.tags)-1]
-	s := &loaderStmt{line: l, arg: p.expression(false)}
-	if tag == "include" {
-		if p.tok.isName("ignore") && p.look().isName("missing") {
-			p.next()
-			p.next()
-		}
-		p.context()
-	}
-	return s
-}
-
-// context skips "with context" and "without context".
-func (p *parser) context() bool {
-	if (p.tok.isName("with") || p.tok.isName("without")) && p.look().isName("context") {
-		p.next()
-		p.next()
-		return true
-	}
-	return false
-}
-
-func (p *parser) importTag(l line) stmt {
-	s := &loaderStmt{line: l, arg: p.expression(false)}
-	p.expectName("as")
-	t := p.name()
-	s.names = []target{{line: line(t.line), name: t.text}}
-	p.context()
-	return s
-}
-
-func (p *parser) from(l line) stmt {
-	s := &loaderStmt{line: l, arg: p.expression(false)}
-	p.expectName("import")
-	for {
-		if s.names != nil {
-			p.expect(",")
-		}
-		if p.tok.kind != kindName {
-			p.unexpected(kindName)
-		}
-		if p.context() {
-			return s
-		}
-		t := p.name()
-		if strings.HasPrefix(t.text, "_") {
-			p.failClass("TemplateAssertionError", t.line, "names starting with an underline can not be imported")
-		}
-		if p.skipName("as") {
-			t = p.name()
-		}
-		s.names = append(s.names, target{line: line(t.line), name: t.text})
-		if p.context() || p.tok.kind != "," {
-			return s
-		}
-	}
 }
 
 func (p *parser) control(l line) stmt {

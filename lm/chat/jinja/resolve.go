@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"maps"
 	"slices"
 )
 
@@ -19,14 +18,7 @@ func resolve(body []stmt, p *parser) *scope {
 	v := &resolver{parser: p, last: 1}
 	measure(body, 0)
 	s := (*scope)(nil).block(body)
-	v.body(body, s, true, false)
-	for _, name := range slices.Sorted(maps.Keys(p.blocks)) {
-		if b := p.blocks[name]; b.scope == nil {
-			b.scope = (*scope)(nil).block(b.body)
-			v.last = b.at()
-			v.body(b.body, b.scope, false, false)
-		}
-	}
+	v.body(body, s, false)
 	if p.late != nil {
 		panic(failure{p.late})
 	}
@@ -70,8 +62,6 @@ func innerExprs(s stmt) []expr {
 		return s.def.defaults
 	case *callStmt:
 		return s.def.defaults
-	case *autoescapeStmt:
-		return []expr{s.arg}
 	}
 	return nil
 }
@@ -95,10 +85,6 @@ func bodies(s stmt) [][]stmt {
 		return [][]stmt{s.def.body}
 	case *filterStmt:
 		return [][]stmt{s.body}
-	case *autoescapeStmt:
-		return [][]stmt{s.body}
-	case *blockStmt:
-		return [][]stmt{s.body}
 	}
 	return nil
 }
@@ -116,15 +102,15 @@ func mentions(body []stmt, name string) bool {
 	})
 }
 
-// body resolves statements of a scope. top says that their assignments are the
-// template's, soft that a filter may be missing until it is used.
-func (v *resolver) body(body []stmt, s *scope, top, soft bool) {
+// body resolves statements of a scope. soft says that a filter may be missing
+// until it is used.
+func (v *resolver) body(body []stmt, s *scope, soft bool) {
 	for _, b := range body {
-		v.stmt(b, s, top, soft)
+		v.stmt(b, s, soft)
 	}
 }
 
-func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
+func (v *resolver) stmt(b stmt, s *scope, soft bool) {
 	switch b := b.(type) {
 	case *outputStmt:
 		v.expr(b.arg, s, soft)
@@ -134,18 +120,18 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 	case *ifStmt:
 		v.last = b.at()
 		v.expr(b.cond, s, soft)
-		v.body(b.body, s, top, true)
-		v.body(b.other, s, top, true)
+		v.body(b.body, s, true)
+		v.body(b.other, s, true)
 	case *forStmt:
 		v.forLoop(b, s, soft)
 	case *setStmt:
 		b.before = v.last
 		v.last = b.at()
-		v.target(&b.target, s, top)
+		v.target(&b.target, s)
 		v.expr(b.arg, s, soft)
 	case *setBlockStmt:
 		b.scope = v.filtered(b.body, b.filter, b.at(), s)
-		v.target(&b.target, s, top)
+		v.target(&b.target, s)
 	case *withStmt:
 		b.line = line(v.last)
 		b.scope = s.inner()
@@ -154,13 +140,13 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 		}
 		b.scope.declare(b.body, false)
 		for i := range b.targets {
-			v.target(&b.targets[i], b.scope, false)
+			v.target(&b.targets[i], b.scope)
 			v.expr(b.vals[i], s, soft)
 		}
-		v.body(b.body, b.scope, false, false)
+		v.body(b.body, b.scope, false)
 	case *macroStmt:
 		v.macro(b.def, s)
-		v.target(&b.where, s, top)
+		v.target(&b.where, s)
 	case *callStmt:
 		v.macro(b.def, s)
 		v.last = b.at()
@@ -170,28 +156,6 @@ func (v *resolver) stmt(b stmt, s *scope, top, soft bool) {
 		v.last = b.at()
 	case *filterStmt:
 		b.scope = v.filtered(b.body, b.filter, b.at(), s)
-	case *autoescapeStmt:
-		b.line = line(v.last)
-		b.scope = s.inner()
-		b.scope.loads(b.arg)
-		b.scope.declare(b.body, false)
-		v.expr(b.arg, b.scope, false)
-		v.body(b.body, b.scope, false, false)
-	case *blockStmt:
-		v.last = b.at()
-		if b.scoped {
-			b.scope = s.block(b.body)
-			loops := v.loops
-			v.loops = 0
-			v.body(b.body, b.scope, false, false)
-			v.loops = loops
-		}
-	case *loaderStmt:
-		v.last = b.at()
-		v.expr(b.arg, s, soft)
-		for i := range b.names {
-			v.target(&b.names[i], s, top)
-		}
 	case *controlStmt:
 		v.last = b.at()
 		if v.loops == 0 {
@@ -206,7 +170,7 @@ func (v *resolver) filtered(body []stmt, filter *filterExpr, line int, s *scope)
 	if filter != nil {
 		inner.loads(filter)
 	}
-	v.body(body, inner, false, false)
+	v.body(body, inner, false)
 	v.last = line
 	if filter != nil {
 		v.expr(filter, inner, false)
@@ -221,7 +185,7 @@ func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
 	b.loop = b.scope.define("loop", param, ref{})
 	b.scope.params(&b.target)
 	b.scope.declare(b.body, false)
-	v.target(&b.target, b.scope, false)
+	v.target(&b.target, b.scope)
 	if b.test != nil {
 		b.testScope = s.inner()
 		b.testScope.define("", param, ref{}) // where loop is in the body
@@ -233,7 +197,7 @@ func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
 	v.last = b.at()
 	v.expr(b.iter, s, soft)
 	v.loops++
-	v.body(b.body, b.scope, false, false)
+	v.body(b.body, b.scope, false)
 	v.loops--
 	if b.other != nil {
 		b.otherScope = s.block(b.other)
@@ -241,7 +205,7 @@ func (v *resolver) forLoop(b *forStmt, s *scope, soft bool) {
 		if b.recursive { // a function of its own
 			v.loops = 0
 		}
-		v.body(b.other, b.otherScope, false, false)
+		v.body(b.other, b.otherScope, false)
 		v.loops = loops
 	}
 	if b.recursive {
@@ -278,16 +242,15 @@ func (v *resolver) macro(d *macroDef, s *scope) {
 	for _, e := range d.defaults {
 		v.expr(e, d.scope, false)
 	}
-	v.body(d.body, d.scope, false, false)
+	v.body(d.body, d.scope, false)
 }
 
-func (v *resolver) target(to *target, s *scope, top bool) {
+func (v *resolver) target(to *target, s *scope) {
 	to.each(func(t *target) {
 		if t.name == "loop" && t.attr == "" && v.inFor > 0 {
 			v.parser.failClass("TemplateAssertionError", t.at(), "Can't assign to special loop variable in for-loop target")
 		}
 		t.where, _ = s.find(t.name)
-		t.where.export = top && t.attr == ""
 	})
 }
 
@@ -295,6 +258,9 @@ func (v *resolver) expr(e expr, s *scope, soft bool) {
 	switch e := e.(type) {
 	case *nameExpr:
 		e.where, _ = s.find(e.name)
+		if slices.Contains(leftOutGlobals, e.name) && s.given(e.where) {
+			v.parser.failClass("TemplateAssertionError", e.at(), "The global %s is not supported.", quote(e.name))
+		}
 	case *condExpr:
 		soft = true
 	case *filterExpr:

@@ -43,7 +43,6 @@ type run struct {
 	ctx      context.Context
 	template *Template
 	globals  map[string]value // what the template was given
-	exports  map[string]value // its own variables that blocks see
 	line     int              // of the statement that runs
 	steps    int
 	checked  int // steps at which ctx was looked at
@@ -52,10 +51,9 @@ type run struct {
 	calls    int
 	depth    int
 
-	out        *strings.Builder
-	root       *strings.Builder
-	autoescape bool
-	spans      []prompt.Range // of {% generation %}
+	out   *strings.Builder
+	root  *strings.Builder
+	spans []prompt.Range // of {% generation %}
 }
 
 // frame holds the variables of a block that runs.
@@ -176,17 +174,11 @@ func (f *frame) leave() {
 // lookup returns what a template was given by a name, or what is there for
 // all.
 func (r *run) lookup(name string) value {
-	if v, ok := r.exports[name]; ok {
-		return v
-	}
 	if v, ok := r.globals[name]; ok {
 		return v
 	}
 	if f, ok := globalFunctions[name]; ok {
 		return f
-	}
-	if name == "self" {
-		return &blocks{}
 	}
 	return missing
 }

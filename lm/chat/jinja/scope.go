@@ -9,8 +9,6 @@ import "slices"
 // ref is where a variable is: in a slot of a frame, some frames up.
 type ref struct {
 	up, slot int
-	// export says that blocks see what is assigned there.
-	export bool
 }
 
 // scope is what frames are made from: the variables of a block.
@@ -47,6 +45,15 @@ func (s *scope) find(name string) (ref, bool) {
 		}
 	}
 	return ref{}, false
+}
+
+// given tells whether a variable is one that the template does not set itself,
+// or not always.
+func (s *scope) given(where ref) bool {
+	for range where.up {
+		s = s.up
+	}
+	return s.vars[where.slot].kind == lookup
 }
 
 func (s *scope) define(name string, kind variableKind, from ref) int {
@@ -104,10 +111,6 @@ func (s *scope) declare(body []stmt, sometimes bool) {
 			s.stores(&b.target, sometimes)
 		case *macroStmt:
 			s.store(b.name, sometimes)
-		case *loaderStmt:
-			for i := range b.names {
-				s.stores(&b.names[i], sometimes)
-			}
 		}
 	}
 }
@@ -152,8 +155,6 @@ func outerExprs(s stmt) []expr {
 		return []expr{s.call}
 	case *filterStmt:
 		return []expr{s.filter}
-	case *loaderStmt:
-		return []expr{s.arg}
 	}
 	return nil
 }

@@ -86,8 +86,6 @@ func init() {
 	textMethod("lower", func(s string) value { return lower(s) })
 	textMethod("title", func(s string) value { return title(s) })
 	textMethod("capitalize", func(s string) value { return capitalize(s) })
-	textMethod("swapcase", func(s string) value { return swapCase(s) })
-	textMethod("casefold", func(s string) value { return casefold(s) })
 	textMethod("isspace", func(s string) value { return allChars(s, isSpace) })
 	textMethod("isalpha", func(s string) value { return allChars(s, unicode.IsLetter) })
 	textMethod("isalnum", func(s string) value { return allChars(s, isAlnum) })
@@ -95,11 +93,8 @@ func init() {
 	textMethod("isdecimal", func(s string) value { return allChars(s, func(c rune) bool { return unicode.Is(unicode.Nd, c) }) })
 	textMethod("isnumeric", func(s string) value { return allChars(s, isNumeric) })
 	textMethod("isascii", func(s string) value { return isASCII(s) })
-	textMethod("isprintable", func(s string) value { return s == "" || allChars(s, isPrintable) })
-	textMethod("isidentifier", func(s string) value { return isIdentifier(s) })
 	textMethod("islower", func(s string) value { return isCased(s, unicode.Lu, unicode.Lt, unicode.Other_Uppercase) })
 	textMethod("isupper", func(s string) value { return isCased(s, unicode.Ll, unicode.Lt, unicode.Other_Lowercase) })
-	textMethod("istitle", func(s string) value { return isTitle(s) })
 
 	for name, sides := range map[string][2]bool{"strip": {true, true}, "lstrip": {true, false}, "rstrip": {false, true}} {
 		strMethod(name, 0, "chars", func(_ *run, s string, v []value) value {
@@ -220,75 +215,8 @@ func init() {
 			return r.justify(s, name, fill, width)
 		})
 	}
-	strMethod("expandtabs", 0, "tabsize", func(r *run, s string, v []value) value {
-		size := intArg(v[0], 8)
-		w, column := &writer{r: r}, 0
-		for _, c := range s {
-			out := string(c)
-			switch c {
-			case '\t':
-				out = ""
-				if size > 0 {
-					n := size - column%size
-					fits(n, 1)
-					out = strings.Repeat(" ", n)
-				}
-				column += len(out)
-			case '\n', '\r':
-				column = 0
-			default:
-				column++
-			}
-			w.put(out)
-		}
-		return w.String()
-	})
 	methodSet(stringMethods, "join", 1, "iterable", func(r *run, self value, v []value) value {
 		return r.joinItems(self, r.collectOr(v[0], typeError("can only join an iterable")))
 	})
-	strMethod("translate", 1, "table", func(r *run, s string, v []value) value {
-		switch table := v[0].(type) {
-		case *undefined:
-			panic(table.err())
-		case string, markup, *list, *tuple, *dict, *span:
-		default:
-			panic(typeError("%s object is not subscriptable", quote(typeName(table))))
-		}
-		w := &writer{r: r}
-		for _, c := range s {
-			to, ok := r.element(v[0], int(c))
-			out := string(c)
-			if ok {
-				if n, isInt := small(to); isInt {
-					if n < 0 || n > unicode.MaxRune {
-						panic(valueError("character mapping must be in range(0x110000)"))
-					}
-					out = string(rune(n))
-				} else if to == nil {
-					out = ""
-				} else if out, ok = str(to); !ok {
-					panic(typeError("character mapping must return integer, None or str"))
-				}
-			}
-			w.put(out)
-		}
-		return w.String()
-	})
 	stringMethods["format"] = func(r *run, self value, a *args) value { return r.format(self, a) }
-	methodSet(stringMethods, "format_map", 1, "mapping", func(r *run, self value, v []value) value {
-		a := &args{}
-		if d, ok := v[0].(*dict); ok {
-			for _, e := range d.entries {
-				if name, ok := str(e.key); ok {
-					a.names, a.named = append(a.names, name), append(a.named, e.val)
-				}
-			}
-		}
-		return r.format(self, a)
-	})
-	for _, name := range []string{"encode", "maketrans"} {
-		methodSet(stringMethods, name, 0, "x y z", func(*run, value, []value) value {
-			panic(limitError("str.%s is not supported", name))
-		})
-	}
 }

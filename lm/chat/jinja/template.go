@@ -15,12 +15,11 @@ import (
 
 // Template is a compiled chat template. Several goroutines may use it at once.
 type Template struct {
-	name   string
-	vars   map[string]value
-	now    func() time.Time
-	body   []stmt
-	blocks map[string]*blockStmt
-	scope  *scope
+	name  string
+	vars  map[string]value
+	now   func() time.Time
+	body  []stmt
+	scope *scope
 }
 
 var _ chat.Template = (*Template)(nil)
@@ -58,7 +57,7 @@ func (t *Template) compile(source string, vars map[string]any) (err error) {
 	}
 	t.vars = variables(vars)
 	body, p := parse(strings.ToValidUTF8(source, "\uFFFD"))
-	t.body, t.blocks, t.scope = body, p.blocks, resolve(body, p)
+	t.body, t.scope = body, resolve(body, p)
 	return nil
 }
 
@@ -103,7 +102,7 @@ func (t *Template) RenderRanges(ctx context.Context, messages []chat.Message, o 
 		return "", nil, err
 	}
 	var out strings.Builder
-	r := &run{ctx: ctx, template: t, exports: map[string]value{}, out: &out, root: &out}
+	r := &run{ctx: ctx, template: t, out: &out, root: &out}
 	defer t.rescue(&err, &r.line)
 	if len(messages) == 0 {
 		panic(valueError("a conversation needs at least one message"))

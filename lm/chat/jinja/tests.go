@@ -52,7 +52,7 @@ func init() {
 	})
 	kind("callable", func(v value) bool {
 		switch v.(type) {
-		case *function, *macro, *loop, *joiner, *block, *undefined:
+		case *function, *macro, *loop, *undefined:
 			return true
 		}
 		return false

@@ -154,38 +154,6 @@ func capitalize(s string) string {
 	return b.String()
 }
 
-func swapCase(s string) string {
-	var b strings.Builder
-	for i, c := range s {
-		switch {
-		case unicode.IsUpper(c):
-			b.WriteString(lowerAt(s, i, c))
-		case unicode.IsLower(c):
-			b.WriteString(upper(string(c)))
-		default:
-			b.WriteRune(c)
-		}
-	}
-	return b.String()
-}
-
-// casefold is lower for comparing, of which it differs for a few characters.
-func casefold(s string) string {
-	s = strings.ReplaceAll(s, "ς", "σ")
-	var b strings.Builder
-	for _, c := range s {
-		switch sp, ok := special[c]; {
-		case c == 'Σ':
-			b.WriteRune('σ')
-		case ok:
-			b.WriteString(lower(sp[0]))
-		default:
-			b.WriteString(lower(string(c)))
-		}
-	}
-	return b.String()
-}
-
 // isCased tells whether a text has characters with a case, and none of those
 // refused.
 func isCased(s string, refused ...*unicode.RangeTable) bool {
@@ -195,27 +163,6 @@ func isCased(s string, refused ...*unicode.RangeTable) bool {
 			return false
 		}
 		any = any || cased(c)
-	}
-	return any
-}
-
-func isTitle(s string) bool {
-	any, inWord := false, false
-	for _, c := range s {
-		switch {
-		case unicode.In(c, unicode.Lu, unicode.Lt):
-			if inWord {
-				return false
-			}
-			inWord, any = true, true
-		case unicode.IsLower(c):
-			if !inWord {
-				return false
-			}
-			any = true
-		default:
-			inWord = false
-		}
 	}
 	return any
 }

@@ -38,8 +38,6 @@ type (
 	function struct {
 		name string
 		call func(r *run, a *args) value
-		// attrs are functions that the function has as attributes.
-		attrs map[string]*function
 	}
 	macro struct {
 		def   *macroDef
@@ -47,17 +45,6 @@ type (
 	}
 	// undefined is what is not there. Use of it is an error of a class.
 	undefined struct{ message, class string }
-	cycler    struct {
-		items []value
-		at    int
-	}
-	joiner struct {
-		sep  value
-		used bool
-	}
-	// blocks is self, with the template's blocks as attributes; block is one.
-	blocks struct{}
-	block  struct{ stmt *blockStmt }
 )
 
 // missing is in the place of a variable that has no value.
@@ -82,7 +69,7 @@ func undefinedIn(obj, key value) *undefined {
 
 // modules tells where types are from that are not Python's own.
 var modules = map[string]string{
-	"LoopContext": "jinja2.runtime.", "Macro": "jinja2.runtime.", "Cycler": "jinja2.utils.", "Joiner": "jinja2.utils.", "Markup": "markupsafe.",
+	"LoopContext": "jinja2.runtime.", "Macro": "jinja2.runtime.", "Markup": "markupsafe.",
 }
 
 // err is the failure of using u.
@@ -180,14 +167,6 @@ func typeName(v value) string {
 		return "Undefined"
 	case *loop:
 		return "LoopContext"
-	case *cycler:
-		return "Cycler"
-	case *joiner:
-		return "Joiner"
-	case *blocks:
-		return "TemplateReference"
-	case *block:
-		return "BlockReference"
 	}
 	return fmt.Sprintf("%T", v)
 }
