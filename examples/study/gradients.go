@@ -22,9 +22,9 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// look calls f in the cells of the first seeds of a part, one after the other. The rows
+// inCells calls f in the cells of the first seeds of a part, one after the other. The rows
 // that f adds go to out, and when all are there to a file beside the results.
-func look(ctx context.Context, out io.Writer, o options, p *part, name string, columns []string, f func(c *cell, add func(cells ...any))) {
+func inCells(ctx context.Context, out io.Writer, o options, p *part, name string, columns []string, f func(c *cell, add func(cells ...any))) {
 	dir := filepath.Dir(o.rows)
 	check(durable.MkdirAll(dir))
 	var file bytes.Buffer
@@ -33,8 +33,8 @@ func look(ctx context.Context, out io.Writer, o options, p *part, name string, c
 		texts := make([]string, len(cells))
 		for i, x := range cells {
 			texts[i] = fmt.Sprint(x)
-			if v, ok := x.(float64); ok {
-				texts[i] = strconv.FormatFloat(v, 'g', 5, 64)
+			if _, ok := x.(float64); ok {
+				texts[i] = fmt.Sprintf("%.5g", x)
 			}
 		}
 		check(w.WriteAll([][]string{texts}))
@@ -58,8 +58,8 @@ const gradientPrompts = 256
 func (s *study) gradients(ctx context.Context, out io.Writer, o options, p *part) {
 	answer, steps := make([]float64, len(p.Arms)), make([]float64, len(p.Arms)) // sums of cosines
 	columns := []string{"seed", "arm", "cosine_answer", "cosine_steps", "norm", "label_share"}
-	look(ctx, out, o, p, "gradients.csv", columns, func(c *cell, add func(...any)) {
-		policy := c.begin(ctx, "")
+	inCells(ctx, out, o, p, "gradients.csv", columns, func(c *cell, add func(...any)) {
+		policy := c.newPolicy(ctx, "")
 		defer policy.Free()
 		var halves [2]*rl.Rollouts
 		for h := range halves {
@@ -143,7 +143,7 @@ func watch(ctx context.Context, out io.Writer, o options, p *part) {
 		}
 		units = append(units, unit{arm: arm, rate: rate})
 	}
-	look(ctx, out, o, p, "watch.csv", watchColumns, func(c *cell, add func(...any)) {
+	inCells(ctx, out, o, p, "watch.csv", watchColumns, func(c *cell, add func(...any)) {
 		for _, u := range units {
 			c.watch(ctx, u, add)
 		}
@@ -153,11 +153,11 @@ func watch(ctx context.Context, out io.Writer, o options, p *part) {
 func (c *cell) watch(ctx context.Context, u unit, add func(...any)) {
 	dir := must(os.MkdirTemp("", "study"))
 	defer os.RemoveAll(dir)
-	trained := c.begin(ctx, dir)
+	trained := c.newPolicy(ctx, dir)
 	defer trained.Free()
-	probe := c.newPolicy("") // a look does not touch the training
+	probe := c.newPolicy(ctx, "") // a look does not touch the training
 	defer probe.Free()
-	trainer := c.trainer(u, trained, func(*rl.Config) {})
+	trainer := must(rl.NewTrainer(c.training(u, trained)))
 	defer trainer.Stop()
 	n := c.part.setting.Updates
 	for update := range n + 1 {
