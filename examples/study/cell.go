@@ -29,7 +29,7 @@ type cell struct {
 	seed    int
 	backend tensor.Backend
 	folder  *run.Writer
-	warm    string // reference of the warm-up's weights, once it is done
+	warm    string // reference of the warm-up's weights
 
 	// What open makes of the task and its data:
 	tok           *tokenizer.Tokenizer
@@ -75,13 +75,14 @@ type policy struct {
 	*local.Policy
 	decoder *model.Decoder
 	engine  *local.Engine
+	ref     string // of what was loaded
 }
 
 var adamW = optim.Config{Beta1: .9, Beta2: .98, Eps: 1e-8, WeightDecay: .01}
 
-// newPolicy returns a policy, which saves in dir, with the weights and the moments of the
-// warm-up once that is done.
-func (c *cell) newPolicy(ctx context.Context, dir string) policy {
+// newPolicy returns a policy that saves in dir, with the weights and the moments that were
+// saved as ref, or from nothing.
+func (c *cell) newPolicy(ctx context.Context, dir, ref string) policy {
 	s := c.part.setting
 	d := must(model.NewDecoder(c.backend, model.Config{
 		Vocab: c.tok.VocabSize(), Dim: s.Dim, Layers: s.Layers, Heads: s.Heads, KVHeads: s.Heads, FF: s.FF, MaxSeq: s.MaxSeq,
@@ -89,16 +90,16 @@ func (c *cell) newPolicy(ctx context.Context, dir string) policy {
 	}, uint64(c.seed)))
 	check(d.SetEOS(c.end))
 	p := must(local.NewPolicy(local.PolicyConfig{Decoder: d, Optimizer: adamW, Dir: dir}))
-	if c.warm != "" {
-		check(p.Load(ctx, c.warm))
+	if ref != "" {
+		check(p.Load(ctx, ref))
 	}
-	return policy{p, d, must(p.NewEngine(c.tok, local.EngineConfig{}))}
+	return policy{p, d, must(p.NewEngine(c.tok, local.EngineConfig{})), ref}
 }
 
 // warmUp is supervised learning on the teacher's traces.
 func (c *cell) warmUp(ctx context.Context) {
 	stage := must(c.folder.Stage("warm-up"))
-	p := c.newPolicy(ctx, stage.Checkpoints().Dir)
+	p := c.newPolicy(ctx, stage.Checkpoints().Dir, "")
 	defer p.Free()
 	n := int64(c.part.setting.Warmup)
 	imitation := rl.Imitation{
@@ -133,7 +134,7 @@ func (c *cell) training(u unit, p policy) rl.Config {
 // run trains an arm from the warm-up and measures it.
 func (c *cell) run(ctx context.Context, u unit) *row {
 	stage := must(c.folder.Stage(c.part.setting.digest(u)))
-	p := c.newPolicy(ctx, "")
+	p := c.newPolicy(ctx, "", c.warm)
 	defer p.Free()
 	config := c.training(u, p)
 	r := &row{values: map[string]float64{}}
