@@ -147,8 +147,8 @@ func (c *cell) run(ctx context.Context, u unit) *row {
 		return stage.Record(step, m)
 	})
 	var best *model.Decoder // of those that were looked at
+	most := -1.             // its accuracy
 	if config.EvalEvery = c.part.setting.Best; config.EvalEvery > 0 {
-		most := -1.
 		best = p.decoder.Clone()
 		defer best.Free()
 		config.Eval = func(ctx context.Context, _ int64) (m map[string]float64, err error) {
@@ -167,7 +167,7 @@ func (c *cell) run(ctx context.Context, u unit) *row {
 	start := time.Now()
 	check(trainer.Run(ctx))
 	r.values["seconds"] = time.Since(start).Seconds()
-	if best != nil {
+	if most >= 0 {
 		check(p.decoder.CopyFrom(best))
 	}
 	c.measure(ctx, p, "VALIDATION", r)

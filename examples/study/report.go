@@ -31,10 +31,10 @@ func lostForm(set string) func(*row) bool {
 }
 
 // pairs are the rows of two arms, seed by seed, but for those to be left out.
-func (s *study) pairs(p *part, a, b string, out func(*row) bool) (x, y []*row) {
+func (s *study) pairs(p *part, a, b string, leaveOut func(*row) bool) (x, y []*row) {
 	ofB := s.chosen(p, b)
 	for i, w := range s.chosen(p, a) {
-		if !out(w) && !out(ofB[i]) {
+		if !leaveOut(w) && !leaveOut(ofB[i]) {
 			x, y = append(x, w), append(y, ofB[i])
 		}
 	}
@@ -48,8 +48,8 @@ type contrast struct {
 }
 
 // compare is an arm of a part minus another, over their pairs.
-func (s *study) compare(p *part, a, b string, out func(*row) bool) contrast {
-	x, y := s.pairs(p, a, b, out)
+func (s *study) compare(p *part, a, b string, leaveOut func(*row) bool) contrast {
+	x, y := s.pairs(p, a, b, leaveOut)
 	return contrast{a + " − " + b, a + " is better", b + " is better", eval.CompareRuns(p.answers(x), p.answers(y), bootstrap)}
 }
 
