@@ -14,6 +14,7 @@ import (
 	"github.com/stepwise-rl/stepwise/lm/optim"
 	"github.com/stepwise-rl/stepwise/lm/tensor"
 	"github.com/stepwise-rl/stepwise/lm/tensor/cpu"
+	"github.com/stepwise-rl/stepwise/lm/tokenizer"
 	"github.com/stepwise-rl/stepwise/rl"
 	"github.com/stepwise-rl/stepwise/rl/advantage"
 	"github.com/stepwise-rl/stepwise/rl/checkpoint"
@@ -24,12 +25,20 @@ import (
 // cell is a part with a seed: one warm-up, from which all its units begin. Settings that
 // differ only in what comes after it share the run folder, with the warm-up.
 type cell struct {
-	*lab
 	part    *part
 	seed    int
 	backend tensor.Backend
 	folder  *run.Writer
 	warm    string // reference of the warm-up's weights
+
+	// What open makes of the task and its data:
+	tok           *tokenizer.Tokenizer
+	end           int32
+	outcome       string                 // name of the outcome reward
+	train         func(i int) rl.Problem // judged as the setting says
+	demonstration func(i int) (rl.Demonstration, error)
+	sets          map[string][]rl.Problem // to be answered greedily, by their names
+	sampled       []rl.Problem            // those of VALIDATION as in training
 }
 
 // inCell calls f in the cell of a part and a seed, whose warm-up it does first, or loads.
@@ -50,8 +59,12 @@ func inCell(ctx context.Context, dir string, p *part, seed int, f func(*cell)) (
 	check(err)
 	defer func() { err = errors.Join(err, folder.Close()) }()
 	// Units run side by side, each on one core: that is faster than one after another.
-	backend := must(cpu.New(cpu.Options{Workers: 1}))
-	c := &cell{lab: openLab(p.setting, seed), part: p, seed: seed, backend: backend, folder: folder}
+	c := &cell{part: p, seed: seed, backend: must(cpu.New(cpu.Options{Workers: 1})), folder: folder, sets: map[string][]rl.Problem{}}
+	if p.setting.Task == "notes" {
+		open(c, notesWorld(p.setting))
+	} else {
+		open(c, sumsWorld(p.setting))
+	}
 	c.warmUp(ctx)
 	f(c)
 	return nil
@@ -62,12 +75,14 @@ type policy struct {
 	*local.Policy
 	decoder *model.Decoder
 	engine  *local.Engine
+	ref     string // of what was loaded
 }
 
 var adamW = optim.Config{Beta1: .9, Beta2: .98, Eps: 1e-8, WeightDecay: .01}
 
-// newPolicy returns a policy from nothing, which saves in dir.
-func (c *cell) newPolicy(dir string) policy {
+// newPolicy returns a policy that saves in dir, with the weights and the moments that were
+// saved as ref, or from nothing.
+func (c *cell) newPolicy(ctx context.Context, dir, ref string) policy {
 	s := c.part.setting
 	d := must(model.NewDecoder(c.backend, model.Config{
 		Vocab: c.tok.VocabSize(), Dim: s.Dim, Layers: s.Layers, Heads: s.Heads, KVHeads: s.Heads, FF: s.FF, MaxSeq: s.MaxSeq,
@@ -75,20 +90,16 @@ func (c *cell) newPolicy(dir string) policy {
 	}, uint64(c.seed)))
 	check(d.SetEOS(c.end))
 	p := must(local.NewPolicy(local.PolicyConfig{Decoder: d, Optimizer: adamW, Dir: dir}))
-	return policy{p, d, must(p.NewEngine(c.tok, local.EngineConfig{}))}
-}
-
-// begin returns a policy that has the weights and the moments of the warm-up.
-func (c *cell) begin(ctx context.Context, dir string) policy {
-	p := c.newPolicy(dir)
-	check(p.Load(ctx, c.warm))
-	return p
+	if ref != "" {
+		check(p.Load(ctx, ref))
+	}
+	return policy{p, d, must(p.NewEngine(c.tok, local.EngineConfig{})), ref}
 }
 
 // warmUp is supervised learning on the teacher's traces.
 func (c *cell) warmUp(ctx context.Context) {
 	stage := must(c.folder.Stage("warm-up"))
-	p := c.newPolicy(stage.Checkpoints().Dir)
+	p := c.newPolicy(ctx, stage.Checkpoints().Dir, "")
 	defer p.Free()
 	n := int64(c.part.setting.Warmup)
 	imitation := rl.Imitation{
@@ -106,11 +117,11 @@ var (
 	loss      = objective.PPO{ClipLow: .2, ClipHigh: .28}
 )
 
-// trainer trains an arm from the policy of the warm-up.
-func (c *cell) trainer(u unit, p policy, change func(*rl.Config)) *rl.Trainer {
+// training is how a unit trains the policy of the warm-up.
+func (c *cell) training(u unit, p policy) rl.Config {
 	a := must(armNamed(u.arm, uint64(c.seed)))
 	s, n := c.part.setting, int64(c.part.setting.Updates)
-	config := rl.Config{
+	return rl.Config{
 		Policy: p, Engine: p.engine, Source: &rl.StreamSource{Problem: c.train},
 		Estimator: estimator, Credit: a.credit,
 		Objective: loss, Aggregation: objective.TokenMean{Masked: a.masked},
@@ -118,51 +129,45 @@ func (c *cell) trainer(u unit, p policy, change func(*rl.Config)) *rl.Trainer {
 		LR:       rl.WarmupLinear{LR: u.rate, Warmup: min(5, n), Total: n, Final: .2 * u.rate},
 		MaxNorm:  1, Seed: uint64(c.seed), Steps: n, WarnUnscorable: 1,
 	}
-	change(&config)
-	return must(rl.NewTrainer(config))
 }
 
 // run trains an arm from the warm-up and measures it.
 func (c *cell) run(ctx context.Context, u unit) *row {
 	stage := must(c.folder.Stage(c.part.setting.digest(u)))
-	p := c.begin(ctx, "")
+	p := c.newPolicy(ctx, "", c.warm)
 	defer p.Free()
-	n := int64(c.part.setting.Updates)
+	config := c.training(u, p)
 	r := &row{values: map[string]float64{}}
-	var best *model.Decoder // of those that were looked at
-	most := -1.
-	trainer := c.trainer(u, p, func(config *rl.Config) {
-		config.Recorder = rl.RecorderFunc(func(step int64, m map[string]float64) error {
-			r.values["tokens"] += m["tokens"]
-			if step > n-n/5 { // the last fifth
-				r.values["reward"] += m["reward/"+c.outcome] / float64(n/5)
-				r.values["live"] += m["group/live"] / float64(n/5)
-			}
-			return stage.Record(step, m)
-		})
-		if config.EvalEvery = c.part.setting.Best; config.EvalEvery == 0 {
-			return
+	config.Recorder = rl.RecorderFunc(func(step int64, m map[string]float64) error {
+		r.values["tokens"] += m["tokens"]
+		if fifth := config.Steps / 5; step > config.Steps-fifth { // the last
+			r.values["reward"] += m["reward/"+c.outcome] / float64(fifth)
+			r.values["live"] += m["group/live"] / float64(fifth)
 		}
+		return stage.Record(step, m)
+	})
+	var best *model.Decoder // of those that were looked at
+	most := -1.             // its accuracy
+	if config.EvalEvery = c.part.setting.Best; config.EvalEvery > 0 {
+		best = p.decoder.Clone()
+		defer best.Free()
 		config.Eval = func(ctx context.Context, _ int64) (m map[string]float64, err error) {
 			defer catch(&err)
 			c.measure(ctx, p, "VALIDATION", r)
 			accuracy := r.values["VALIDATION"]
 			if accuracy > most {
 				most = accuracy
-				if best != nil {
-					best.Free()
-				}
-				best = p.decoder.Clone()
+				check(best.CopyFrom(p.decoder))
 			}
 			return map[string]float64{"accuracy": accuracy}, nil
 		}
-	})
+	}
+	trainer := must(rl.NewTrainer(config))
 	must(stage.Resume(ctx, trainer)) // clears the log of a run that was stopped
 	start := time.Now()
 	check(trainer.Run(ctx))
 	r.values["seconds"] = time.Since(start).Seconds()
-	if best != nil {
-		defer best.Free()
+	if most >= 0 {
 		check(p.decoder.CopyFrom(best))
 	}
 	c.measure(ctx, p, "VALIDATION", r)

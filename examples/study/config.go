@@ -27,7 +27,7 @@ type study struct {
 	// number of seeds was chosen.
 	Matters   float64
 	Deviation []float64
-	Parts     []part
+	Parts     []*part
 
 	results
 }
@@ -117,17 +117,13 @@ func (s setting) digest(u unit) string {
 	if u.arm == "outcome" || u.arm == "outcome-form" {
 		s.FlipVerdicts, s.WrongRule = 0, 0
 	}
-	text, err := json.Marshal(map[string]any{"format": 1, "setting": s, "seed": u.seed, "arm": u.arm, "rate": u.rate})
-	if err != nil {
-		panic(err) // plain numbers and strings
-	}
-	sum := sha256.Sum256(text)
+	sum := sha256.Sum256(must(json.Marshal(map[string]any{"format": 1, "setting": s, "seed": u.seed, "arm": u.arm, "rate": u.rate})))
 	return hex.EncodeToString(sum[:6])
 }
 
 // readStudy reads and checks a configuration file, and reads the results.
 func readStudy(path, rows string) *study {
-	s := new(study)
+	s := &study{}
 	err := strict(must(os.ReadFile(path)), s)
 	if err == nil {
 		err = s.check()
@@ -147,36 +143,36 @@ func strict(text []byte, v any) error {
 
 // check makes the settings of the parts and says what is wrong.
 func (s *study) check() error {
-	var errs []error
-	for i := range s.Parts {
-		p := &s.Parts[i]
+	for i, p := range s.Parts {
 		p.setting = s.Base
 		var err error
 		if p.Change != nil {
 			err = strict(p.Change, &p.setting)
 		}
-		if err = errors.Join(err, s.checkPart(p)); err != nil {
-			errs = append(errs, fmt.Errorf("parts.%d (%s): %w", i, p.Name, err))
+		if err == nil {
+			err = s.checkPart(p)
+		}
+		if err != nil {
+			return fmt.Errorf("parts.%d (%s): %w", i, p.Name, err)
 		}
 	}
-	for i, p := range s.Parts {
+	for i, p := range s.Parts { // after the settings of all
 		q := s.part(p.Beside)
-		lacked := func(arm string) bool { return !slices.Contains(q.Arms, arm) }
-		if p.Beside != "" && (q == nil || q.Seeds[0] > p.Seeds[0] || q.Seeds[1] < p.Seeds[1] || slices.ContainsFunc(p.Arms, lacked) ||
+		if p.Beside != "" && (q == nil || q.Seeds[0] > p.Seeds[0] || q.Seeds[1] < p.Seeds[1] || !q.has(p.Arms...) ||
 			q.setting.Task != p.setting.Task || q.setting.Test != p.setting.Test) {
-			errs = append(errs, fmt.Errorf("parts.%d (%s): beside is %q, want a part that has these seeds and arms, with the same task and number of test queries", i, p.Name, p.Beside))
+			return fmt.Errorf("parts.%d (%s): beside is %q, want a part that has these seeds and arms, with the same task and number of test queries", i, p.Name, p.Beside)
 		}
 	}
 	confirm := s.part(s.Confirm)
 	if s.Version != 1 || confirm == nil || s.Measure != "LONGTAIL" || len(s.Primary) == 0 || len(s.Primary) != len(s.Deviation) || !(s.Matters > 0) {
-		errs = append(errs, errors.New("want version 1, the name of a part in confirm, LONGTAIL in measure, a primary contrast at least, a deviation for each, and a positive matters"))
+		return errors.New("want version 1, the name of a part in confirm, LONGTAIL in measure, a primary contrast at least, a deviation for each, and a positive matters")
 	}
 	for _, c := range s.Primary {
-		if confirm != nil && (!slices.Contains(confirm.Arms, c[0]) || !slices.Contains(confirm.Arms, c[1])) {
-			errs = append(errs, fmt.Errorf("the primary contrast %q has an arm that part %s lacks", c, s.Confirm))
+		if !confirm.has(c[:]...) {
+			return fmt.Errorf("the primary contrast %q has an arm that part %s lacks", c, s.Confirm)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func (s *study) checkPart(p *part) error {
@@ -201,10 +197,15 @@ func (s *study) checkPart(p *part) error {
 	return nil
 }
 
+// has says whether a part has all these arms.
+func (p *part) has(arms ...string) bool {
+	return !slices.ContainsFunc(arms, func(a string) bool { return !slices.Contains(p.Arms, a) })
+}
+
 // part is the part of that name; nil if there is none.
 func (s *study) part(name string) *part {
-	if i := slices.IndexFunc(s.Parts, func(p part) bool { return p.Name == name }); i >= 0 {
-		return &s.Parts[i]
+	if i := slices.IndexFunc(s.Parts, func(p *part) bool { return p.Name == name }); i >= 0 {
+		return s.Parts[i]
 	}
 	return nil
 }
@@ -212,10 +213,7 @@ func (s *study) part(name string) *part {
 // named are the parts of a list with commas, in its order; all of them for an empty one.
 func (s *study) named(list string) (parts []*part) {
 	if list == "" {
-		for i := range s.Parts {
-			parts = append(parts, &s.Parts[i])
-		}
-		return parts
+		return s.Parts
 	}
 	for name := range strings.SplitSeq(list, ",") {
 		p := s.part(name)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -22,26 +21,16 @@ import (
 	"github.com/stepwise-rl/stepwise/sam"
 )
 
-// look calls f in the cells of the first seeds of a part, one after the other. The rows
-// that f adds go to out, and when all are there to a file beside the results.
-func look(ctx context.Context, out io.Writer, o options, p *part, name string, columns []string, f func(c *cell, add func(cells ...any))) {
+// inCells calls f in the cells of the first seeds of a part, one after the other. The lines
+// that f writes go to out, and when all are there to a file beside the results.
+func inCells(ctx context.Context, out io.Writer, o options, p *part, name, columns string, f func(c *cell, w io.Writer)) {
 	dir := filepath.Dir(o.rows)
 	check(durable.MkdirAll(dir))
 	var file bytes.Buffer
-	w := csv.NewWriter(io.MultiWriter(&file, out))
-	add := func(cells ...any) {
-		texts := make([]string, len(cells))
-		for i, x := range cells {
-			texts[i] = fmt.Sprint(x)
-			if v, ok := x.(float64); ok {
-				texts[i] = strconv.FormatFloat(v, 'g', 5, 64)
-			}
-		}
-		check(w.WriteAll([][]string{texts}))
-	}
-	check(w.Write(columns))
+	w := io.MultiWriter(&file, out)
+	fmt.Fprintln(w, columns)
 	for _, seed := range p.seeds()[:max(o.seeds, 1)] {
-		check(inCell(ctx, o.dir, p, seed, func(c *cell) { f(c, add) }))
+		check(inCell(ctx, o.dir, p, seed, func(c *cell) { f(c, w) }))
 	}
 	check(durable.ReplaceFile(filepath.Join(dir, name), file.Bytes()))
 }
@@ -57,32 +46,29 @@ const gradientPrompts = 256
 // accuracy that training has reached so far, at each arm's best rate.
 func (s *study) gradients(ctx context.Context, out io.Writer, o options, p *part) {
 	answer, steps := make([]float64, len(p.Arms)), make([]float64, len(p.Arms)) // sums of cosines
-	columns := []string{"seed", "arm", "cosine_answer", "cosine_steps", "norm", "label_share"}
-	look(ctx, out, o, p, "gradients.csv", columns, func(c *cell, add func(...any)) {
-		policy := c.begin(ctx, "")
+	inCells(ctx, out, o, p, "gradients.csv", "seed,arm,cosine_answer,cosine_steps,norm,label_share", func(c *cell, w io.Writer) {
+		policy := c.newPolicy(ctx, "", c.warm)
 		defer policy.Free()
 		var halves [2]*rl.Rollouts
-		for h := range halves {
-			problems := make([]rl.Problem, gradientPrompts)
-			for i := range problems {
-				problems[i] = c.train(h*gradientPrompts + i)
-			}
-			halves[h], _ = evaluate(ctx, policy, problems, uint64(c.seed)+uint64(h)<<32)
-		}
 		var unbiased [2][2][]float64 // of each half, for right answers and right steps
 		for h := range halves {
+			var problems []rl.Problem
+			for i := range gradientPrompts {
+				problems = append(problems, c.train(h*gradientPrompts+i))
+			}
+			halves[h], _ = evaluate(ctx, policy, problems, uint64(c.seed)+uint64(h)<<32)
 			for k, credit := range []sam.Credit{sam.Outcome{}, sam.ReturnToGo{Norm: advantage.RLOO{}}} {
 				must(halves[h].Assign(advantage.PerGroup(advantage.RLOO{}), credit))
-				unbiased[h][k] = c.gradient(ctx, policy, c.warm, halves[h], objective.MaskedStay)
+				unbiased[h][k] = c.gradient(ctx, policy, halves[h], objective.MaskedStay)
 			}
 		}
 		truth := unbiased[1]
-		add(c.seed, "itself", cosine(unbiased[0][0], truth[0]), cosine(unbiased[0][1], truth[1]), math.NaN(), math.NaN())
+		fmt.Fprintf(w, "%d,itself,%.5g,%.5g,NaN,NaN\n", c.seed, cosine(unbiased[0][0], truth[0]), cosine(unbiased[0][1], truth[1]))
 		for i, arm := range p.Arms {
-			whole, label := c.split(ctx, policy, c.warm, halves[0], arm)
+			whole, label := c.split(ctx, policy, halves[0], arm)
 			toAnswer, toSteps := cosine(whole, truth[0]), cosine(whole, truth[1])
 			answer[i], steps[i] = answer[i]+toAnswer, steps[i]+toSteps
-			add(c.seed, arm, toAnswer, toSteps, math.Sqrt(dot(whole, whole)), share(label, whole))
+			fmt.Fprintf(w, "%d,%s,%.5g,%.5g,%.5g,%.5g\n", c.seed, arm, toAnswer, toSteps, math.Sqrt(dot(whole, whole)), share(label, whole))
 		}
 	})
 	measure := s.Measure
@@ -110,10 +96,8 @@ func (s *study) gradients(ctx context.Context, out io.Writer, o options, p *part
 // watchPrompts is the number of prompts that are sampled at each look.
 const watchPrompts = 64
 
-var watchColumns = []string{
-	"seed", "arm", "rate", "update", "sampled", "greedy", "inner", "label_given_steps", "mode", "malformed", "live", "entropy_inner", "entropy_label",
-	"inner_kept", "norm", "label_gradient", "label_step", "label_move",
-}
+const watchColumns = "seed,arm,rate,update,sampled,greedy,inner,label_given_steps,mode,malformed,live,entropy_inner,entropy_label," +
+	"inner_kept,norm,label_gradient,label_step,label_move"
 
 // watch trains arms at given rates ("mask@0.0004,…") on the first seeds of a part, stops
 // at every fifth of the way, and writes down:
@@ -143,21 +127,19 @@ func watch(ctx context.Context, out io.Writer, o options, p *part) {
 		}
 		units = append(units, unit{arm: arm, rate: rate})
 	}
-	look(ctx, out, o, p, "watch.csv", watchColumns, func(c *cell, add func(...any)) {
+	inCells(ctx, out, o, p, "watch.csv", watchColumns, func(c *cell, w io.Writer) {
 		for _, u := range units {
-			c.watch(ctx, u, add)
+			c.watch(ctx, u, w)
 		}
 	})
 }
 
-func (c *cell) watch(ctx context.Context, u unit, add func(...any)) {
+func (c *cell) watch(ctx context.Context, u unit, w io.Writer) {
 	dir := must(os.MkdirTemp("", "study"))
 	defer os.RemoveAll(dir)
-	trained := c.begin(ctx, dir)
+	trained := c.newPolicy(ctx, dir, c.warm)
 	defer trained.Free()
-	probe := c.newPolicy("") // a look does not touch the training
-	defer probe.Free()
-	trainer := c.trainer(u, trained, func(*rl.Config) {})
+	trainer := must(rl.NewTrainer(c.training(u, trained)))
 	defer trainer.Stop()
 	n := c.part.setting.Updates
 	for update := range n + 1 {
@@ -165,19 +147,23 @@ func (c *cell) watch(ctx context.Context, u unit, add func(...any)) {
 			must(trainer.Step(ctx))
 		}
 		if update%max(n/5, 1) == 0 {
-			values := c.look(ctx, probe, must(trained.Save(ctx, "policy")), u.arm)
-			add(append([]any{c.seed, u.arm, u.rate, update}, values...)...)
+			fmt.Fprintf(w, "%d,%s,%.5g,%d", c.seed, u.arm, u.rate, update)
+			for _, v := range c.look(ctx, must(trained.Save(ctx, "policy")), u.arm) {
+				fmt.Fprintf(w, ",%.5g", v)
+			}
+			fmt.Fprintln(w)
 		}
 	}
 }
 
-// look measures a saved policy; see watch.
-func (c *cell) look(ctx context.Context, p policy, ref, arm string) []any {
-	check(p.Load(ctx, ref))
+// look measures a saved policy, so that it does not touch the training; see watch.
+func (c *cell) look(ctx context.Context, ref, arm string) []float64 {
+	p := c.newPolicy(ctx, "", ref)
+	defer p.Free()
 	greedy := &row{values: map[string]float64{}}
 	c.measure(ctx, p, "VALIDATION", greedy)
 	o, m := evaluate(ctx, p, c.sampled[:min(watchPrompts, len(c.sampled))], uint64(c.seed))
-	whole, label := c.split(ctx, p, ref, o, arm)
+	whole, label := c.split(ctx, p, o, arm)
 	var tokens, nats [2]float64 // of inner steps, and of the last
 	var rewarded, kept float64  // tokens of inner steps that had an advantage, and have it still
 	for _, g := range o.Groups {
@@ -201,8 +187,8 @@ func (c *cell) look(ctx context.Context, p policy, ref, arm string) []any {
 		}
 	}
 	norm, gradient := math.Sqrt(dot(whole, whole)), share(label, whole)
-	c.precondition(p, ref, whole, label)
-	return []any{
+	p.precondition(whole, label)
+	return []float64{
 		m["reward/"+c.outcome], greedy.value("VALIDATION"), greedy.value("VALIDATION_inner"), greedy.value("VALIDATION_label_given_steps"),
 		greedy.value("VALIDATION_mode"), greedy.value("VALIDATION_malformed"),
 		o.LiveShare(estimator), nats[0] / tokens[0], nats[1] / tokens[1], kept / rewarded,
@@ -212,8 +198,8 @@ func (c *cell) look(ctx context.Context, p policy, ref, arm string) []any {
 
 // precondition divides gradients by what AdamW would divide the first by: the root of the
 // second moment, with this gradient in it.
-func (c *cell) precondition(p policy, ref string, whole, label []float64) {
-	f := must(safetensors.Open(filepath.Join(ref, "optimizer.safetensors")))
+func (p policy) precondition(whole, label []float64) {
+	f := must(safetensors.Open(filepath.Join(p.ref, "optimizer.safetensors")))
 	defer f.Close()
 	at := 0
 	for _, q := range p.decoder.Params() {
@@ -231,10 +217,10 @@ func (c *cell) precondition(p policy, ref string, whole, label []float64) {
 
 // split returns the gradient of an arm on rollouts, and the part of it that comes from
 // the tokens of the last step. The rollouts keep the advantages of these alone.
-func (c *cell) split(ctx context.Context, p policy, ref string, r *rl.Rollouts, name string) (whole, label []float64) {
+func (c *cell) split(ctx context.Context, p policy, r *rl.Rollouts, name string) (whole, label []float64) {
 	a := must(armNamed(name, uint64(c.seed)))
 	must(r.Assign(estimator, a.credit))
-	whole = c.gradient(ctx, p, ref, r, a.masked)
+	whole = c.gradient(ctx, p, r, a.masked)
 	for _, g := range r.Groups {
 		for i := range g {
 			last := make([]float64, len(g[i].Adv))
@@ -246,12 +232,12 @@ func (c *cell) split(ctx context.Context, p policy, ref string, r *rl.Rollouts, 
 			copy(g[i].Adv, last)
 		}
 	}
-	return whole, c.gradient(ctx, p, ref, r, a.masked)
+	return whole, c.gradient(ctx, p, r, a.masked)
 }
 
 // gradient returns the gradient of the loss on rollouts, whose advantages are assigned, at
-// the policy ref, which is loaded.
-func (c *cell) gradient(ctx context.Context, p policy, ref string, r *rl.Rollouts, masked objective.Masked) (all []float64) {
+// a policy that is as it was loaded.
+func (c *cell) gradient(ctx context.Context, p policy, r *rl.Rollouts, masked objective.Masked) (all []float64) {
 	b := r.Batch()
 	check(b.Weigh(objective.TokenMean{Masked: masked}))
 	for _, part := range b.Split(16) {
@@ -266,7 +252,7 @@ func (c *cell) gradient(ctx context.Context, p policy, ref string, r *rl.Rollout
 			all = append(all, float64(v))
 		}
 	}
-	check(p.Load(ctx, ref)) // clears the gradient
+	check(p.Load(ctx, p.ref)) // clears the gradient
 	return all
 }
 

@@ -90,9 +90,7 @@ func do(ctx context.Context, out io.Writer, o options) (err error) {
 	s.open(o.rows)
 	defer func() { err = errors.Join(err, s.file.Close()) }()
 	for _, p := range todo {
-		check(s.choose(p))
-		for s.run(ctx, out, o, p) {
-			check(s.choose(p)) // a grid may have grown
+		for s.run(ctx, out, o, p) { // again, as a grid may have grown
 		}
 	}
 	return nil
@@ -101,6 +99,7 @@ func do(ctx context.Context, out io.Writer, o options) (err error) {
 // run does the missing units of a part, a seed per worker, and reports whether there were
 // any.
 func (s *study) run(ctx context.Context, out io.Writer, o options, p *part) bool {
+	check(s.choose(p))
 	missing := s.missing(p)
 	if len(missing) == 0 {
 		return false
@@ -113,8 +112,8 @@ func (s *study) run(ctx context.Context, out io.Writer, o options, p *part) bool
 	add := func(u unit, w *row) {
 		mu.Lock()
 		defer mu.Unlock()
-		done++
 		s.add(p, u, w)
+		done++
 		check(bar.Record(done, w.values))
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -144,17 +143,20 @@ func (s *study) plan(out io.Writer, parts []*part, workers int) {
 		fmt.Fprintf(out, "%s − %s: with a deviation of %.3f over seeds, %d seeds are needed to see %.3f with a power of .8; %d seeds see %.4f\n",
 			c[0], c[1], sd, eval.PairedRuns(s.Matters, sd, .05, .8), s.Matters, n, eval.PairedDifference(n, sd, .05, .8))
 	}
-	seconds := map[string][]float64{}
-	for _, w := range s.rows {
-		seconds[w.part] = append(seconds[w.part], w.values["seconds"])
-	}
 	for _, p := range parts {
 		done, total := s.progress(p)
+		var seconds []float64
+		for _, w := range s.rows {
+			if w.part == p.Name {
+				seconds = append(seconds, w.values["seconds"])
+			}
+		}
 		// A run of the base setting, alone, took 26 s; others as their multiplications.
 		x := p.setting
 		each, from := 2e-9*float64(x.Updates*x.Prompts*x.Group)*200*float64(x.Dim*x.Layers*(4*x.Dim+3*x.FF))/64, "guessed"
-		if all := slices.Sorted(slices.Values(seconds[p.Name])); len(all) > 0 {
-			each, from = all[len(all)/2], "measured"
+		if n := len(seconds); n > 0 {
+			slices.Sort(seconds)
+			each, from = seconds[n/2], "measured"
 		}
 		fmt.Fprintf(out, "%-14s %4d of %4d runs left, %5.1f s each (%s): %4.0f minutes with %d at once\n",
 			p.Name, total-done, total, each, from, float64(total-done)*each/60/float64(workers), workers)

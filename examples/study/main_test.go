@@ -81,7 +81,7 @@ func TestStudyGoesOn(t *testing.T) {
 	look.parts, look.watch = "grid", "mask@0.0002"
 	records, err := csv.NewReader(strings.NewReader(study(look))).ReadAll()
 	require.NoError(t, err)
-	require.Equal(t, watchColumns, records[0])
+	require.Equal(t, watchColumns, strings.Join(records[0], ","))
 	require.Len(t, records, 1+6, "before the first update, and after each of five")
 	greedy, err := strconv.ParseFloat(records[6][5], 64)
 	require.NoError(t, err)

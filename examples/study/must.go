@@ -21,11 +21,11 @@ func fail(format string, args ...any) { panic(failure{fmt.Errorf(format, args...
 
 // catch, deferred, sets err if one of them has ended the function.
 func catch(err *error) {
-	switch x := recover().(type) {
-	case nil:
-	case failure:
-		*err = x.error
-	default:
-		panic(x)
+	if x := recover(); x != nil {
+		f, ok := x.(failure)
+		if !ok {
+			panic(x)
+		}
+		*err = f.error
 	}
 }

@@ -23,73 +23,65 @@ import (
 // malformed is the share of malformed answers above which a run has lost the form.
 const malformed = .1
 
-func (w *row) lostForm(set string) bool { return w.value(set+"_malformed") > malformed }
+func absent(w *row) bool { return w == nil }
 
-// pairs are the rows of two arms by seed, where both are there.
-func (s *study) pairs(p *part, a, b string) (pairs [][2]*row) {
-	ofB := s.of(p, b, p.rates[b][0])
-	for i, x := range s.of(p, a, p.rates[a][0]) {
-		if y := ofB[i]; x != nil && y != nil {
-			pairs = append(pairs, [2]*row{x, y})
+// lostForm says whether a run is missing, or has lost the form in a set of queries.
+func lostForm(set string) func(*row) bool {
+	return func(w *row) bool { return w == nil || w.value(set+"_malformed") > malformed }
+}
+
+// pairs are the rows of two arms, seed by seed, but for those to be left out.
+func (s *study) pairs(p *part, a, b string, leaveOut func(*row) bool) (x, y []*row) {
+	ofB := s.chosen(p, b)
+	for i, w := range s.chosen(p, a) {
+		if !leaveOut(w) && !leaveOut(ofB[i]) {
+			x, y = append(x, w), append(y, ofB[i])
 		}
 	}
-	return pairs
+	return x, y
 }
 
-// pairsInForm are those of which both runs keep the form.
-func (s *study) pairsInForm(p *part, a, b string) [][2]*row {
-	return slices.DeleteFunc(s.pairs(p, a, b), func(x [2]*row) bool { return x[0].lostForm("LONGTAIL") || x[1].lostForm("LONGTAIL") })
-}
-
-// contrast is a difference of two arms, the first minus the second.
+// contrast is a difference, with its name and what it shows if it is above or below 0.
 type contrast struct {
-	a, b string
+	name, above, below string
 	eval.Contrast
 }
 
-// compare contrasts two arms of a part over pairs of their rows.
-func compare(p *part, a, b string, pairs [][2]*row) contrast {
-	var x, y [][]float64
-	for _, pair := range pairs {
-		x, y = append(x, pair[0].bits(p.setting.Test)), append(y, pair[1].bits(p.setting.Test))
-	}
-	return contrast{a, b, eval.CompareRuns(x, y, bootstrap)}
+// compare is an arm of a part minus another, over their pairs.
+func (s *study) compare(p *part, a, b string, leaveOut func(*row) bool) contrast {
+	x, y := s.pairs(p, a, b, leaveOut)
+	return contrast{a + " − " + b, a + " is better", b + " is better", eval.CompareRuns(p.answers(x), p.answers(y), bootstrap)}
 }
 
 var bootstrap = eval.BootstrapOptions{Seed: 1}
 
 // contrasts are the primary ones, then every arm against both controls and the mask; by
 // their arms also turned around.
-func (s *study) contrasts(p *part) (all []contrast, by map[[2]string]contrast) {
-	by = map[[2]string]contrast{}
-	add := func(a, b string) {
-		if _, done := by[[2]string{a, b}]; done || a == b || !slices.Contains(p.Arms, a) || !slices.Contains(p.Arms, b) {
-			return
-		}
-		c := compare(p, a, b, s.pairs(p, a, b))
-		all = append(all, c)
-		by[[2]string{a, b}] = c
-		c.a, c.b = b, a
-		c.Estimate, c.Low, c.High = -c.Estimate, -c.High, -c.Low
-		by[[2]string{b, a}] = c
-	}
-	for _, c := range s.Primary {
-		add(c[0], c[1])
-	}
+func (s *study) contrasts(p *part) (all []contrast, by map[[2]string]eval.Contrast) {
+	wanted := slices.Clone(s.Primary)
 	for _, arm := range p.Arms {
-		for _, b := range []string{"outcome", "verdict", "mask"} {
-			add(arm, b)
+		wanted = append(wanted, [2]string{arm, "outcome"}, [2]string{arm, "verdict"}, [2]string{arm, "mask"})
+	}
+	by = map[[2]string]eval.Contrast{}
+	for _, arms := range wanted {
+		a, b := arms[0], arms[1]
+		if _, done := by[arms]; done || a == b || !p.has(a, b) {
+			continue
 		}
+		c := s.compare(p, a, b, absent)
+		all = append(all, c)
+		by[arms] = c.Contrast
+		c.Estimate, c.Low, c.High = -c.Estimate, -c.High, -c.Low
+		by[[2]string{b, a}] = c.Contrast
 	}
 	return all, by
 }
 
-// says is what a contrast shows, in words: above and below are those for a difference. p
-// is its p-value where others were looked at beside it, and NaN for a primary contrast, of
-// which the interval alone decides.
-func (s *study) says(c eval.Contrast, p float64, above, below string) string {
+// says is what a contrast shows, in words. p is its p-value where others were looked at
+// beside it, and NaN for a primary contrast, of which the interval alone decides.
+func (s *study) says(c contrast, p float64) string {
 	finding := c.Finding(s.Matters)
-	differs := map[eval.Finding]string{eval.FindingBetter: above, eval.FindingWorse: below}[finding]
+	differs := map[eval.Finding]string{eval.FindingBetter: c.above, eval.FindingWorse: c.below}[finding]
 	switch {
 	case c.Runs < eval.FewestRuns:
 		return "too few seeds"
@@ -109,13 +101,12 @@ func (s *study) report(dir string) {
 	var head, sections, figures bytes.Buffer
 	fmt.Fprintf(&head, "# The study's tables\n\nWritten by `go run ./examples/study -report`. Accuracy is a share, and differences of it are in points (hundredths). Every number is of the last checkpoint.\n\n")
 	tableHead(&head, "part", "runs", "question")
-	var names []string
-	effects := make([]series, len(s.Primary))
-	for k, c := range s.Primary {
-		effects[k].name = c[0] + " − " + c[1]
+	var names, primary []string
+	for _, c := range s.Primary {
+		primary = append(primary, c[0]+" − "+c[1])
 	}
-	for i := range s.Parts {
-		p := &s.Parts[i]
+	var effects []map[[2]string]eval.Contrast
+	for _, p := range s.Parts {
 		done, total := s.progress(p)
 		if done == 0 {
 			tableRow(&head, p.Name, fmt.Sprintf("none of %d yet", total), p.Question)
@@ -134,7 +125,7 @@ func (s *study) report(dir string) {
 		}
 		all, by := s.contrasts(p)
 		s.armTable(&sections, p)
-		s.contrastTable(&sections, p, all, done < total)
+		s.differences(&sections, p, all, done == total)
 		if q := s.part(p.Beside); q != nil && done == total {
 			s.besideTable(&sections, p, q)
 		}
@@ -142,23 +133,17 @@ func (s *study) report(dir string) {
 			s.formTable(&sections, p)
 			s.seedTable(&sections, p)
 		}
-		names = append(names, name)
-		for k, c := range s.Primary {
-			effects[k].contrasts = append(effects[k].contrasts, by[c])
-		}
+		names, effects = append(names, name), append(effects, by)
 		if p.Name == "arms" {
-			controls := []series{{name: "minus outcome"}, {name: "minus verdict"}}
-			for _, arm := range p.Arms {
-				controls[0].contrasts = append(controls[0].contrasts, by[[2]string{arm, "outcome"}])
-				controls[1].contrasts = append(controls[1].contrasts, by[[2]string{arm, "verdict"}])
-			}
 			fmt.Fprint(&figures, "![All arms beside the controls, in the part arms](arms.svg)\n\n")
-			s.figure(filepath.Join(dir, "arms.svg"), p.Arms, controls)
+			s.figure(filepath.Join(dir, "arms.svg"), p.Arms, []string{"minus outcome", "minus verdict"}, func(i, k int) eval.Contrast {
+				return by[[2]string{p.Arms[i], []string{"outcome", "verdict"}[k]}]
+			})
 		}
 	}
 	if len(names) > 0 {
 		fmt.Fprint(&figures, "![The primary contrasts in every part](effects.svg)\n\n")
-		s.figure(filepath.Join(dir, "effects.svg"), names, effects)
+		s.figure(filepath.Join(dir, "effects.svg"), names, primary, func(i, k int) eval.Contrast { return effects[i][s.Primary[k]] })
 	}
 	text := strings.TrimRight(head.String()+"\n"+figures.String()+sections.String(), "\n") + "\n"
 	check(os.WriteFile(filepath.Join(dir, "tables.md"), []byte(text), 0o666))
@@ -192,38 +177,29 @@ func (s *study) gridTable(w io.Writer, p *part) {
 		best, _ := s.bestRate(p, arm, grid)
 		cells := []string{arm}
 		for _, rate := range grid {
-			rows := present(s.of(p, arm, rate))
+			rows := slices.DeleteFunc(s.of(p, arm, rate), absent)
 			cell := number("%.4f", mean(rows, "VALIDATION"))
 			if rate == best {
 				cell = "**" + cell + "**"
 			}
-			if n := len(rows); 0 < n && n < len(p.seeds()) {
+			n := len(rows)
+			if 0 < n && n < len(p.seeds()) {
 				cell += fmt.Sprintf(" (%d)", n)
 			}
-			for _, w := range rows {
-				if w.lostForm("VALIDATION") {
-					lost++
-				}
-			}
 			cells = append(cells, cell)
+			lost += n - len(slices.DeleteFunc(rows, lostForm("VALIDATION")))
 		}
 		tableRow(w, append(cells, fmt.Sprint(lost))...)
 	}
 	fmt.Fprintln(w)
 }
 
-// present are the rows that there are.
-func present(rows []*row) []*row {
-	return slices.DeleteFunc(rows, func(w *row) bool { return w == nil })
-}
-
 func (s *study) armTable(w io.Writer, p *part) {
 	tableHead(w, "arm", "learning rate", "seeds", "LONGTAIL", "RANDOM", "inner steps right", "all of them", "label right after that", "after a wrong step", "commonest answer", "malformed", "lost the form", "sampled reward", "live groups", "tokens, thousands")
 	for _, arm := range p.Arms {
-		rate := p.rates[arm][0]
-		all := present(s.of(p, arm, rate))
-		kept := slices.DeleteFunc(slices.Clone(all), func(w *row) bool { return w.lostForm("LONGTAIL") })
-		cells := []string{arm, fmt.Sprint(rate), fmt.Sprint(len(all))}
+		all := slices.DeleteFunc(s.chosen(p, arm), absent)
+		kept := slices.DeleteFunc(slices.Clone(all), lostForm("LONGTAIL"))
+		cells := []string{arm, fmt.Sprint(p.rates[arm][0]), fmt.Sprint(len(all))}
 		add := func(rows []*row, columns ...string) {
 			for _, c := range columns {
 				cells = append(cells, number("%.3f", mean(rows, c)))
@@ -242,9 +218,9 @@ func (s *study) armTable(w io.Writer, p *part) {
 // formTable is how the primary contrasts depend on the runs that lost the form.
 func (s *study) formTable(w io.Writer, p *part) {
 	fmt.Fprint(w, "The same over the pairs of which both runs keep the form. Training chose these seeds, so this says what the differences rest on and confirms nothing.\n\n")
-	tableHead(w, contrastHead...)
+	tableHead(w, contrastHead("difference", "first better in")...)
 	for _, c := range s.Primary {
-		tableRow(w, compare(p, c[0], c[1], s.pairsInForm(p, c[0], c[1])).cells()...)
+		tableRow(w, s.compare(p, c[0], c[1], lostForm("LONGTAIL")).cells()...)
 	}
 	fmt.Fprintln(w)
 }
@@ -252,16 +228,16 @@ func (s *study) formTable(w io.Writer, p *part) {
 // seedTable is with what the first primary contrast goes along from seed to seed.
 func (s *study) seedTable(w io.Writer, p *part) {
 	a, b := s.Primary[0][0], s.Primary[0][1]
-	pairs := s.pairsInForm(p, a, b)
+	x, y := s.pairs(p, a, b, lostForm("LONGTAIL"))
 	of := func(column string) (ofA, difference []float64) {
-		for _, pair := range pairs {
-			x, y := pair[0].value(column), pair[1].value(column)
-			ofA, difference = append(ofA, x), append(difference, x-y)
+		ofA, difference = values(x, column), values(y, column)
+		for i := range ofA {
+			difference[i] = ofA[i] - difference[i]
 		}
 		return ofA, difference
 	}
 	_, points := of(s.Measure)
-	fmt.Fprintf(w, "With what %s − %s goes along over these %d pairs: Spearman's correlation of it with each share, of %[1]s and as a difference. A share of the same answers is no cause.\n\n", a, b, len(pairs))
+	fmt.Fprintf(w, "With what %s − %s goes along over these %d pairs: Spearman's correlation of it with each share, of %[1]s and as a difference. A share of the same answers is no cause.\n\n", a, b, len(x))
 	tableHead(w, "share", a, a+" − "+b)
 	for _, share := range [][2]string{
 		{"all inner steps right", allRight}, {"label right after that", "LONGTAIL_label_given_steps"}, {"label right after a wrong step", afterWrong}, {"live groups", "live"},
@@ -272,7 +248,9 @@ func (s *study) seedTable(w io.Writer, p *part) {
 	fmt.Fprintln(w)
 }
 
-var contrastHead = []string{"difference", "points", "95% interval, seeds and queries drawn", "deviation over seeds", "first better in"}
+func contrastHead(first, better string) []string {
+	return []string{first, "points", "95% interval, seeds and queries drawn", "deviation over seeds", better}
+}
 
 // cells are those of a contrast in a table.
 func (c contrast) cells() []string {
@@ -280,7 +258,30 @@ func (c contrast) cells() []string {
 	if c.Runs > 1 {
 		interval = fmt.Sprintf("[%+.2f %+.2f]", 100*c.Low, 100*c.High)
 	}
-	return []string{c.a + " − " + c.b, number("%+.2f", 100*c.Estimate), interval, number("%.2f", 100*c.Deviation), fmt.Sprintf("%d of %d", c.Better, c.Runs)}
+	return []string{c.name, number("%+.2f", 100*c.Estimate), interval, number("%.2f", 100*c.Deviation), fmt.Sprintf("%d of %d", c.Better, c.Runs)}
+}
+
+// contrastTable is of contrasts, with what they show. The p-values of all but the first,
+// primary ones are adjusted.
+func (s *study) contrastTable(w io.Writer, head []string, all []contrast, primary int, complete bool) {
+	tableHead(w, append(head, "p", "shows")...)
+	var others []float64
+	for _, c := range all[primary:] {
+		others = append(others, c.P)
+	}
+	adjusted := eval.Holm(others)
+	for i, c := range all {
+		p, beside := c.P, math.NaN()
+		if i >= primary {
+			p, beside = adjusted[i-primary], adjusted[i-primary]
+		}
+		shows := "not complete"
+		if complete {
+			shows = s.says(c, beside)
+		}
+		tableRow(w, append(c.cells(), number("%.2g", p), shows)...)
+	}
+	fmt.Fprintln(w)
 }
 
 // besideTable is what a complete part changes against the part q beside it: every arm,
@@ -290,65 +291,52 @@ func (s *study) besideTable(w io.Writer, p, q *part) {
 		fmt.Fprintf(w, "What it changes against the part %s is to be seen when that is complete.\n\n", q.Name)
 		return
 	}
-	only := *q // the seeds of p
-	only.Seeds = p.Seeds
-	q = &only
-	answers := func(p *part, arm string) (all [][]float64) {
-		for _, w := range s.of(p, arm, p.rates[arm][0]) {
-			all = append(all, w.bits(p.setting.Test))
-		}
-		return all
-	}
-	less := func(x, y [][]float64) [][]float64 {
-		for i := range x {
-			for j := range x[i] {
-				x[i][j] -= y[i][j]
-			}
-		}
-		return x
-	}
+	sameSeeds := *q
+	sameSeeds.Seeds = p.Seeds
+	q = &sameSeeds
+	fmt.Fprintf(w, "What it changes against the part %s, seed by seed; all p are adjusted by Holm.", q.Name)
+	of := func(p *part, arm string) [][]float64 { return p.answers(s.chosen(p, arm)) }
 	var all []contrast
-	var same []string
+	add := func(name string, x, y [][]float64) {
+		all = append(all, contrast{name, "higher", "lower", eval.CompareRuns(x, y, bootstrap)})
+	}
+	changed := &part{} // with the arms that have other runs
 	for _, arm := range p.Arms {
-		if slices.Equal(s.of(p, arm, p.rates[arm][0]), s.of(q, arm, q.rates[arm][0])) {
-			same = append(same, arm)
+		if slices.Equal(s.chosen(p, arm), s.chosen(q, arm)) {
+			fmt.Fprintf(w, " The runs of %s are the same in both: what changes an arm changes its difference to it as much.", arm)
 			continue
 		}
-		all = append(all, contrast{a: arm, Contrast: eval.CompareRuns(answers(p, arm), answers(q, arm), bootstrap)})
+		changed.Arms = append(changed.Arms, arm)
+		add(arm, of(p, arm), of(q, arm))
 	}
 	for _, c := range s.Primary {
-		a, b := c[0], c[1]
-		if slices.Contains(p.Arms, a) && slices.Contains(p.Arms, b) && !slices.Contains(same, a) && !slices.Contains(same, b) {
-			all = append(all, contrast{a: a + " − " + b, Contrast: eval.CompareRuns(less(answers(p, a), answers(p, b)), less(answers(q, a), answers(q, b)), bootstrap)})
+		if a, b := c[0], c[1]; changed.has(a, b) {
+			add(a+" − "+b, less(of(p, a), of(p, b)), less(of(q, a), of(q, b)))
 		}
 	}
-	fmt.Fprintf(w, "What it changes against the part %s, seed by seed; all p are adjusted by Holm.", q.Name)
-	for _, arm := range same {
-		fmt.Fprintf(w, " The runs of %s are the same in both: what changes an arm changes its difference to it as much.", arm)
-	}
 	fmt.Fprint(w, "\n\n")
-	tableHead(w, slices.Concat([]string{"change of"}, contrastHead[1:4], []string{"higher in", "p", "shows"})...)
-	var ps []float64
-	for _, c := range all {
-		ps = append(ps, c.P)
-	}
-	for i, p := range eval.Holm(ps) {
-		c := all[i]
-		tableRow(w, slices.Concat([]string{c.a}, c.cells()[1:], []string{number("%.2g", p), s.says(c.Contrast, p, "higher", "lower")})...)
-	}
-	fmt.Fprintln(w)
+	s.contrastTable(w, contrastHead("change of", "higher in"), all, 0, true)
 }
 
-// contrastTable adjusts the p-values of all but the primary contrasts of the part that
-// confirms.
-func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete bool) {
+// less subtracts y from x, which it returns.
+func less(x, y [][]float64) [][]float64 {
+	for i := range x {
+		for j := range x[i] {
+			x[i][j] -= y[i][j]
+		}
+	}
+	return x
+}
+
+// differences are the contrasts of a part. In the part that confirms the first are primary.
+func (s *study) differences(w io.Writer, p *part, all []contrast, complete bool) {
 	primary, of := 0, "all p are"
 	if p.Name == s.Confirm && len(all) > 0 {
 		primary = min(len(s.Primary), len(all))
 		of = fmt.Sprintf("the first %d are primary, and p of the others is", primary)
 	}
 	for i, c := range all[:primary] {
-		fmt.Fprintf(w, "Primary contrast %s − %s: ", c.a, c.b)
+		fmt.Fprintf(w, "Primary contrast %s: ", c.name)
 		if c.Runs < eval.FewestRuns {
 			fmt.Fprint(w, "too few seeds.\n\n")
 			continue
@@ -362,35 +350,12 @@ func (s *study) contrastTable(w io.Writer, p *part, all []contrast, incomplete b
 		fmt.Fprintf(w, "Seeds %d to %d are also in the part %s: what both compare is no second finding.\n\n", max(p.Seeds[0], c.Seeds[0]), min(p.Seeds[1], c.Seeds[1]), c.Name)
 	}
 	fmt.Fprintf(w, "Differences in accuracy on %s; %s adjusted by Holm. Equality is said of each interval by itself.\n\n", s.Measure, of)
-	tableHead(w, append(slices.Clone(contrastHead), "p", "shows")...)
-	var others []float64
-	for _, c := range all[primary:] {
-		others = append(others, c.P)
-	}
-	adjusted := eval.Holm(others)
-	for i, c := range all {
-		p, beside := c.P, math.NaN()
-		if i >= primary {
-			p, beside = adjusted[i-primary], adjusted[i-primary]
-		}
-		shows := s.says(c.Contrast, beside, c.a+" is better", c.b+" is better")
-		if incomplete {
-			shows = "not complete"
-		}
-		tableRow(w, append(c.cells(), number("%.2g", p), shows)...)
-	}
-	fmt.Fprintln(w)
+	s.contrastTable(w, contrastHead("difference", "first better in"), all, primary, complete)
 }
 
-// series are the contrasts of one colour in a figure, one for each of its rows.
-type series struct {
-	name      string
-	contrasts []contrast
-}
-
-// figure draws contrasts with their intervals, a row for each name. The band is that of
-// differences that do not matter.
-func (s *study) figure(path string, names []string, all []series) {
+// figure draws contrasts with their intervals: of gives that of a row and a colour, which
+// have these names. The band is that of differences that do not matter.
+func (s *study) figure(path string, rows, colours []string, of func(row, colour int) eval.Contrast) {
 	g := plot.New()
 	g.X.Label.Text = fmt.Sprintf("difference in accuracy on %s, points, with 95%% intervals", s.Measure)
 	g.X.Tick.Marker = plot.TickerFunc(func(min, max float64) []plot.Tick {
@@ -402,22 +367,22 @@ func (s *study) figure(path string, names []string, all []series) {
 		}
 		return ticks
 	})
-	top, m := float64(len(names))-.5, 100*s.Matters
+	top, m := float64(len(rows))-.5, 100*s.Matters
 	band := must(plotter.NewPolygon(plotter.XYs{{X: -m, Y: -.5}, {X: m, Y: -.5}, {X: m, Y: top}, {X: -m, Y: top}}))
 	band.Color, band.LineStyle.Width = color.Gray{232}, 0
 	zero := must(plotter.NewLine(plotter.XYs{{X: 0, Y: -.5}, {X: 0, Y: top}}))
 	zero.Dashes = []vg.Length{vg.Points(3), vg.Points(3)}
 	g.Add(band, zero)
-	colours := []color.Color{color.RGBA{0, 90, 181, 255}, color.RGBA{220, 50, 32, 255}}
+	inks := []color.Color{color.RGBA{0, 90, 181, 255}, color.RGBA{220, 50, 32, 255}}
 	shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}}
-	for k, one := range all {
+	for k, name := range colours {
 		var p struct {
 			plotter.XYs
 			plotter.XErrors
 		}
-		for i, c := range one.contrasts { // the first at the top
-			if c.Runs > 1 {
-				p.XYs = append(p.XYs, plotter.XY{X: 100 * c.Estimate, Y: float64(len(names)-1-i) + .3*(float64(len(all)-1)/2-float64(k))})
+		for i := range rows { // the first at the top
+			if c := of(i, k); c.Runs > 1 {
+				p.XYs = append(p.XYs, plotter.XY{X: 100 * c.Estimate, Y: float64(len(rows)-1-i) + .3*(float64(len(colours)-1)/2-float64(k))})
 				p.XErrors = append(p.XErrors, struct{ Low, High float64 }{100 * (c.Low - c.Estimate), 100 * (c.High - c.Estimate)})
 			}
 		}
@@ -425,16 +390,16 @@ func (s *study) figure(path string, names []string, all []series) {
 			continue
 		}
 		bars, dots := must(plotter.NewXErrorBars(p)), must(plotter.NewScatter(p))
-		bars.Color, dots.Color, dots.Shape = colours[k%2], colours[k%2], shapes[k%2]
+		bars.Color, dots.Color, dots.Shape = inks[k%2], inks[k%2], shapes[k%2]
 		g.Add(bars, dots)
-		g.Legend.Add(one.name, dots)
+		g.Legend.Add(name, dots)
 	}
 	g.Legend.Top = true
-	reversed := slices.Clone(names)
+	reversed := slices.Clone(rows)
 	slices.Reverse(reversed)
 	g.NominalY(reversed...)
 	g.Y.Min, g.Y.Max = -.5, top+1.2 // the legend is above the rows
-	c := vgsvg.New(17*vg.Centimeter, vg.Length(len(names)+4)*.75*vg.Centimeter)
+	c := vgsvg.New(17*vg.Centimeter, vg.Length(len(rows)+4)*.75*vg.Centimeter)
 	g.Draw(draw.Crop(draw.New(c), vg.Centimeter, 0, 0, 0)) // viewers' fonts may be wider than ours
 	var b bytes.Buffer
 	must(c.WriteTo(&b))

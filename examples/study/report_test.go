@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/stepwise-rl/stepwise/eval"
 )
 
 const reportStudy = `{
@@ -227,12 +225,12 @@ func TestReportBeside(t *testing.T) {
 
 func TestWhatAContrastSays(t *testing.T) {
 	s := newMade(t)
-	c := eval.Contrast{}
+	c := contrast{above: "x is better", below: "y is better"}
 	c.Runs, c.Low, c.High = 9, .001, .008
-	require.Equal(t, "x is better, by too little to matter", s.says(c, .04, "x is better", "y is better"))
-	require.Equal(t, "not resolved, as one of several", s.says(c, .06, "x is better", "y is better"))
+	require.Equal(t, "x is better, by too little to matter", s.says(c, .04))
+	require.Equal(t, "not resolved, as one of several", s.says(c, .06))
 	c.Low, c.High = -.05, -.001
-	require.Equal(t, "y is better", s.says(c, .01, "x is better", "y is better"))
+	require.Equal(t, "y is better", s.says(c, .01))
 	c.Runs = 5
-	require.Equal(t, "too few seeds", s.says(c, .01, "x is better", "y is better"))
+	require.Equal(t, "too few seeds", s.says(c, .01))
 }

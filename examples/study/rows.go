@@ -60,17 +60,13 @@ func (r *results) read(path string) {
 	if err != nil {
 		fail("%s: %w", path, err)
 	}
-	for i, record := range records {
-		if i == 0 {
-			continue
-		}
+	for i, record := range records[min(1, len(records)):] {
 		w := &row{part: record[0], values: map[string]float64{}, correct: record[len(record)-1]}
-		for k := firstValue; k < len(record)-1; k++ {
-			if record[k] == "" {
-				continue
-			}
-			if w.values[columns[k]], err = strconv.ParseFloat(record[k], 64); err != nil {
-				fail("%s:%d: %s: %w", path, i+1, columns[k], err)
+		for k, text := range record[firstValue : len(record)-1] {
+			if column := columns[firstValue+k]; text != "" {
+				if w.values[column], err = strconv.ParseFloat(text, 64); err != nil {
+					fail("%s:%d: %s: %w", path, i+2, column, err)
+				}
 			}
 		}
 		r.keep(record[1], w)
@@ -85,7 +81,7 @@ const allRight, afterWrong = "P", "b"
 // keep takes a row to the results.
 func (r *results) keep(digest string, w *row) {
 	p, wrong := 0., w.values["LONGTAIL_right_wrong_step"]
-	if a, ok := w.values["LONGTAIL_label_given_steps"]; ok { // else there is none of them
+	if a := w.value("LONGTAIL_label_given_steps"); !math.IsNaN(a) { // else there is none of them
 		p = (w.values["LONGTAIL"] - wrong) / a
 	}
 	w.values[allRight], w.values[afterWrong] = p, wrong/(1-p)
@@ -104,11 +100,11 @@ func (r *results) open(path string) {
 
 // add appends the row of a unit to the file.
 func (r *results) add(p *part, u unit, w *row) {
-	record := []string{p.Name, p.setting.digest(u), strconv.Itoa(u.seed), u.arm, strconv.FormatFloat(u.rate, 'g', -1, 64)}
+	record := []string{p.Name, p.setting.digest(u), fmt.Sprint(u.seed), u.arm, fmt.Sprint(u.rate)}
 	for _, c := range columns[firstValue : len(columns)-1] {
 		text := ""
 		if x := w.value(c); !math.IsNaN(x) {
-			text = strconv.FormatFloat(x, 'g', 6, 64)
+			text = fmt.Sprintf("%.6g", x)
 		}
 		record = append(record, text)
 	}
@@ -158,6 +154,9 @@ func (r *results) of(p *part, arm string, rate float64) (all []*row) {
 	return all
 }
 
+// chosen are those at the rate that is chosen for the arm.
+func (s *study) chosen(p *part, arm string) []*row { return s.of(p, arm, p.rates[arm][0]) }
+
 // value is that of a column; NaN if there is none, or no row.
 func (w *row) value(column string) float64 {
 	if w != nil {
@@ -168,25 +167,32 @@ func (w *row) value(column string) float64 {
 	return math.NaN()
 }
 
-// mean is that of a column over the rows that have it.
-func mean(rows []*row, column string) float64 {
-	var x []float64
+// values are those of a column.
+func values(rows []*row, column string) (all []float64) {
 	for _, w := range rows {
-		x = append(x, w.value(column))
+		all = append(all, w.value(column))
 	}
-	mean, _ := eval.Mean(x)
-	return mean
+	return all
 }
 
-// bits are whether each query was answered right: 0 or 1.
-func (w *row) bits(n int) []float64 {
-	b := make([]float64, n)
-	if x, ok := new(big.Int).SetString(w.correct, 62); ok {
-		for i := range b {
-			b[i] = float64(x.Bit(i))
+// mean is that of a column over the rows that have it.
+func mean(rows []*row, column string) float64 {
+	m, _ := eval.Mean(values(rows, column))
+	return m
+}
+
+// answers are, of each row, whether each test query was answered right: 0 or 1.
+func (p *part) answers(rows []*row) [][]float64 {
+	all := make([][]float64, len(rows))
+	for i, w := range rows {
+		all[i] = make([]float64, p.setting.Test)
+		if bits, ok := new(big.Int).SetString(w.correct, 62); ok {
+			for j := range all[i] {
+				all[i][j] = float64(bits.Bit(j))
+			}
 		}
 	}
-	return b
+	return all
 }
 
 // grown is how many times a grid is extended at most, and by which factor.
@@ -198,15 +204,15 @@ func (s *study) choose(p *part) error {
 	p.rates = map[string][]float64{}
 	if len(p.Rates) == 0 {
 		grid := s.part(p.Grid)
-		err := s.choose(grid)
+		check(s.choose(grid)) // which has rates
 		for _, arm := range p.Arms {
 			best, ok := s.bestRate(grid, arm, grid.rates[arm])
 			if !ok {
-				err = errors.Join(err, fmt.Errorf("part %s needs the grid %s, which is not complete for %s", p.Name, grid.Name, arm))
+				return fmt.Errorf("part %s needs the grid %s, which is not complete for %s", p.Name, grid.Name, arm)
 			}
 			p.rates[arm] = []float64{best}
 		}
-		return err
+		return nil
 	}
 	grid := slices.Sorted(slices.Values(p.Rates))
 	for range grown {

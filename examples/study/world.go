@@ -32,34 +32,14 @@ type world[E any] struct {
 	task.Definition[E]
 	example func(i int) E
 	teach   func(e E, rng *rand.Rand) []prompt.Written
-	tests   map[string][]E
+	tests   map[string][]E // by their names
 	// mislabel gives an example a wrong label; nil if the task has none.
 	mislabel func(e E, rng *rand.Rand) E
 	// kind is what a rule that is wrong about some kinds of examples tells them by.
 	kind func(E) string
 }
 
-// lab is a world with a tokenizer, and without its type.
-type lab struct {
-	tok           *tokenizer.Tokenizer
-	end           int32
-	outcome       string                 // name of the outcome reward
-	train         func(i int) rl.Problem // judged as the setting says
-	demonstration func(i int) (rl.Demonstration, error)
-	sets          map[string][]rl.Problem // to be answered greedily, by their names
-	sampled       []rl.Problem            // those of VALIDATION as in training
-}
-
-// openLab makes the lab of a setting for a seed.
-func openLab(s setting, seed int) *lab {
-	if s.Task == "arithmetic" {
-		return open(sums(s), s, seed)
-	}
-	return open(queries(s), s, seed)
-}
-
-// queries is the world of the notes.
-func queries(s setting) world[rows.Example] {
+func notesWorld(s setting) world[rows.Example] {
 	teacher := notes.DefaultTeacher()
 	teacher.Glance = s.Glance
 	src := notes.New(notes.Config{Seed: dataSeed, TestSize: s.Test, Teacher: teacher})
@@ -82,8 +62,7 @@ func queries(s setting) world[rows.Example] {
 // noteKind is how a query of the notes begins.
 func noteKind(e rows.Example) string { return e.Query[:min(len(e.Query), 2)] }
 
-// sums is the world of arithmetic.
-func sums(s setting) world[arithmetic.Sum] {
+func sumsWorld(s setting) world[arithmetic.Sum] {
 	w := world[arithmetic.Sum]{
 		Definition: arithmetic.Definition(s.Steps),
 		example:    func(i int) arithmetic.Sum { return arithmetic.Draw(dataSeed, arithmetic.Train, i, s.Steps) },
@@ -99,7 +78,9 @@ func sums(s setting) world[arithmetic.Sum] {
 	return w
 }
 
-func open[E any](w world[E], s setting, seed int) *lab {
+// open gives a cell its task and data.
+func open[E any](c *cell, w world[E]) {
+	s := c.part.setting
 	template := w.Template()
 	write := func(i int) (E, string) {
 		e := w.example(i)
@@ -113,22 +94,22 @@ func open[E any](w world[E], s setting, seed int) *lab {
 		kinds[w.kind(e)]++
 	}
 	tok := must(tokenizer.Train(slices.Values(corpus), tokenizer.TrainOptions{VocabSize: s.Vocab, Special: []string{endToken}, Added: template.Marks()}))
+	c.tok, c.outcome = tok, w.Outcomes[0].Name
+	c.end, _ = tok.ID(endToken)
 	w.Encode = task.Plain[E](tok.EncodeOrdinary)
 	w.GroupSize, w.Params = s.Group, rollout.Params{Temperature: 1, MaxTokens: s.MaxTokens}
 	clean := must(task.New(w.Definition))
 	greedy := must(clean.WithSampling(1, rollout.Params{MaxTokens: s.MaxTokens}))
-	noisy := must(task.New(spoil(w.Definition, w.kind, kinds, s, seed)))
+	noisy := must(task.New(spoil(w.Definition, w.kind, kinds, s, c.seed)))
 
-	l := &lab{tok: tok, outcome: w.Outcomes[0].Name, sets: map[string][]rl.Problem{}}
-	l.end, _ = tok.ID(endToken)
-	first := seed * perSeed
-	l.demonstration = func(i int) (rl.Demonstration, error) {
+	first := c.seed * perSeed
+	c.demonstration = func(i int) (rl.Demonstration, error) {
 		e, text := write(first + i)
 		q, err := clean.Bind(e).Request()
 		return rl.Demonstration{Prompt: q.Prompt, Tokens: tok.EncodeExcept(text, tok.Markup(text, true))}, err
 	}
 	firstRL := first + s.Warmup*s.WarmupBatch
-	l.train = func(i int) rl.Problem {
+	c.train = func(i int) rl.Problem {
 		if s.Pool > 0 {
 			i %= s.Pool
 		}
@@ -136,15 +117,14 @@ func open[E any](w world[E], s setting, seed int) *lab {
 	}
 	for i := range s.Validation {
 		e := w.example(first + perSeed - 1 - i)
-		l.sampled = append(l.sampled, clean.Bind(e))
-		l.sets["VALIDATION"] = append(l.sets["VALIDATION"], greedy.Bind(e))
+		w.tests["VALIDATION"] = append(w.tests["VALIDATION"], e)
+		c.sampled = append(c.sampled, clean.Bind(e))
 	}
 	for name, examples := range w.tests {
 		for _, e := range examples {
-			l.sets[name] = append(l.sets[name], greedy.Bind(e))
+			c.sets[name] = append(c.sets[name], greedy.Bind(e))
 		}
 	}
-	return l
 }
 
 // labelled is an example for reinforcement learning, whose label is wrong with the

@@ -76,7 +76,7 @@ func TestFlippedOutcomesReachTheFinalStep(t *testing.T) {
 // A wrong label is another label of the task, and goes for the outcome and the rule of the
 // final step; the inner steps are judged as before.
 func TestWrongLabels(t *testing.T) {
-	w := queries(setting{Task: "notes", Glance: .75, Test: 1})
+	w := notesWorld(setting{Task: "notes", Glance: .75, Test: 1})
 	template := w.Template()
 	score := func(rule reward.Rule[rows.Example], e rows.Example, text string, step int) float64 {
 		trace := template.Parser().Parse(text, nil)
