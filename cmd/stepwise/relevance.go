@@ -279,7 +279,7 @@ func printJudges(out io.Writer, task *taskfile.Task) {
 }
 
 const relevanceScoreAbout = `TASK is a task file and PAIRS a file of pairs, as in:
-stepwise relevance score -model RUN/model -steps tasks/chorus.yaml pairs.jsonl
+stepwise relevance score -steps -model RUN/model tasks/chorus.yaml pairs.jsonl
 
 Labels each pair of a file with the task's columns, which needs no labels. It
 writes a JSON object a line: id, query, title, label, the distribution over the
