@@ -338,6 +338,9 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 	if *dir == "" {
 		return misused(f, errNoModel, errs)
 	}
+	if _, err := (&rows.Table{File: names[1]}).Kind(); err != nil {
+		return misused(f, fmt.Errorf("PAIRS is %q, want a file whose name ends in .jsonl, .csv, .tsv, .qrels or .parquet, or such a name with .gz or .zst", names[1]), errs)
+	}
 	return interruptible(prog, errs, func(ctx context.Context) error {
 		s, task, err := open.openModel(ctx, *dir, names[0], errs)
 		if err != nil {
