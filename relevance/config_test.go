@@ -50,19 +50,20 @@ func TestRunFileErrors(t *testing.T) {
 		"policy: {kind: remote}":                                        "policy.kind: unknown kind \"remote\", want pretrained or scratch",
 		"policy: {kind: scratch, vocab: 299}":                           "vocab is 299, want at least 300",
 		"seed: [":                                                       "yaml: line 1",
-		"reinforce: {credits: []}":                                      "Reinforce.Credits is empty",
-		"validation: {metric: ndcg}":                                    `Validation.Metric is "ndcg", want accuracy or qwk`,
+		"reinforce: {credits: []}":                                      "reinforce.credits is empty",
+		"validation: {metric: ndcg}":                                    `validation.metric is "ndcg", want accuracy or qwk`,
 		"reinforce: {prompts: 1}":                                       "sample_prompts is 2, want at most the 1 of a training step",
 		"student: {encoder: {kind: pretrained}}":                        "dir is empty",
 		"reinforce: {objective: {kind: ppo, clip_low: -1}}":             "clip_low",
-		"reinforce: {objective: {kind: forward_kl}}":                    "Reinforce.Teacher.Dir is missing",
-		"reinforce: {teacher: {dir: x, k: 1}}":                          "Reinforce.Teacher is set, but the objective reads nothing of it",
-		"reinforce: {objective: {kind: reverse_kl}, teacher: {dir: x}}": "Reinforce.Teacher.K is 0",
-		"reinforce: {objective: {kind: kl, estimator: k3, beta: 0.1}}":  "Reinforce.Objective needs a reference policy, which a run does not have",
-		"student: {form: bi-encoder, documents: 4, examples: 3}":        "Student.Examples is 3, want at least the 4 documents of a query",
-		"warmup: {lr: -1}":                                              "Warmup.LR",
-		"reinforce: {lr: -1}":                                           "Reinforce.LR",
-		"student: {lr: -1}":                                             "Student.LR",
+		"reinforce: {objective: {kind: terms}}":                         "vespo, or an array of such objects",
+		"reinforce: {objective: {kind: forward_kl}}":                    "reinforce.teacher.dir is missing",
+		"reinforce: {teacher: {dir: x, k: 1}}":                          "reinforce.teacher is set, but the objective reads nothing of it",
+		"reinforce: {objective: {kind: reverse_kl}, teacher: {dir: x}}": "reinforce.teacher.k is 0",
+		"reinforce: {objective: {kind: kl, estimator: k3, beta: 0.1}}":  "reinforce.objective needs a reference policy, which a run does not have",
+		"student: {form: bi-encoder, documents: 4, examples: 3}":        "student.examples is 3, want at least the 4 documents of a query",
+		"warmup: {lr: -1}":                                              "warmup.lr",
+		"reinforce: {lr: -1}":                                           "reinforce.lr",
+		"student: {lr: -1}":                                             "student.lr",
 		"student: {soft: 2}":                                            "Loss.Soft is 2, want 0 to 1",
 		"student: {temperature: -1}":                                    "Loss.Temperature is -1",
 		"student: {head: normal}":                                       `the head is "normal"`,
@@ -71,6 +72,8 @@ func TestRunFileErrors(t *testing.T) {
 		_, err := DecodeConfig([]byte(text), Default())
 		assert.ErrorContains(t, err, want, text)
 	}
+	_, err := DecodeConfig([]byte("reinforce: {objective: [{kind: ppo, clip_low: 0.2, clip_high: 0.28}, {kind: entropy_bonus, coef: 0.01}]}"), Default())
+	assert.NoError(t, err, "the sum in docs/relevance.md")
 }
 
 // A model from nothing has a default size, wherever it is asked for.

@@ -279,7 +279,7 @@ func printJudges(out io.Writer, task *taskfile.Task) {
 }
 
 const relevanceScoreAbout = `TASK is a task file and PAIRS a file of pairs, as in:
-stepwise relevance score -model RUN/model -steps tasks/chorus.yaml pairs.jsonl
+stepwise relevance score -steps -model RUN/model tasks/chorus.yaml pairs.jsonl
 
 Labels each pair of a file with the task's columns, which needs no labels. It
 writes a JSON object a line: id, query, title, label, the distribution over the
@@ -337,6 +337,9 @@ func runRelevanceScore(args []string, _ io.Reader, out, errs io.Writer) int {
 	}
 	if *dir == "" {
 		return misused(f, errNoModel, errs)
+	}
+	if _, err := (&rows.Table{File: names[1]}).Kind(); err != nil {
+		return misused(f, fmt.Errorf("PAIRS is %q, want a file whose name ends in .jsonl, .csv, .tsv, .qrels or .parquet, or such a name with .gz or .zst", names[1]), errs)
 	}
 	return interruptible(prog, errs, func(ctx context.Context) error {
 		s, task, err := open.openModel(ctx, *dir, names[0], errs)

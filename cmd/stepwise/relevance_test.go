@@ -92,7 +92,7 @@ func TestRelevance(t *testing.T) {
 	out, _ = stepwise(0, "train", "-show", "-run", runFile, task)
 	require.Contains(t, out, `"seed"`)
 	_, errs = stepwise(1, "train", "-run", runFile, "-out", runDir, task)
-	require.Contains(t, errs, "it holds a run already")
+	require.Contains(t, errs, "it holds a run already: resume it, or choose another folder (with -resume, or with another -out)")
 
 	out, _ = stepwise(0, "eval", "-model", filepath.Join(runDir, "student"), task)
 	require.Contains(t, out, "TEST")
@@ -211,6 +211,8 @@ func TestRelevance(t *testing.T) {
 	require.Contains(t, errs, "-resume needs -out")
 	_, errs = stepwise(2, "score", task)
 	require.Contains(t, errs, "1 argument, want TASK PAIRS")
+	_, errs = stepwise(2, "score", "-model", "m", task, "-")
+	require.Contains(t, errs, `PAIRS is "-", want a file whose name ends in .jsonl, .csv, .tsv, .qrels or .parquet`)
 	for _, args := range [][]string{{"eval", task}, {"score", task, fresh}} {
 		_, errs = stepwise(2, args...)
 		require.Contains(t, errs, "-model is missing, want the folder model or student of a run")

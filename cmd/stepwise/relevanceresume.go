@@ -14,8 +14,12 @@ import (
 const taskDigest = "task file"
 
 // anotherTask begins the error about a run that was started with something else with the
-// task file, where that is another or has changed.
+// task file, where that is another or has changed. To that about a run that has begun it
+// adds the flags.
 func anotherTask(err error, dir, path string) error {
+	if errors.Is(err, run.ErrBegun) {
+		return fmt.Errorf("%w (with -resume, or with another -out)", err)
+	}
 	different, ok := errors.AsType[*run.DifferenceError](err)
 	if !ok || !slices.ContainsFunc(different.Differences, func(d run.Difference) bool { return d.Path == "data."+taskDigest }) {
 		return err

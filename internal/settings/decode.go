@@ -8,6 +8,7 @@ import (
 	"math"
 	gopath "path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -217,7 +218,11 @@ func (d *decoder) unknown(p path, name string, got json.RawMessage, t reflect.Ty
 	if len(c.kinds) == 0 {
 		d.fail(p, "unknown kind %.40s: no kinds of %v were given, want those of package %s", got, t, gopath.Base(t.PkgPath()))
 	}
-	d.fail(p, "unknown kind %.40s, want %s", got, c.names())
+	or := ""
+	if c.list != nil {
+		or = ", or an array of such objects"
+	}
+	d.fail(p, "unknown kind %.40s, want %s%s", got, c.names(), or)
 }
 
 // validate calls the Validate methods of v and of all its parts, inner ones first,
@@ -258,18 +263,42 @@ func (d *decoder) validate(p path, v reflect.Value) {
 }
 
 // invalid is the failure of Validate of a t at p. Where its error begins with the
-// Go name of a field, as "advantage: GRPO.Epsilon is -1" does, the path takes the
-// place of that name: "norm.epsilon is -1".
+// Go name of a field, as "advantage: GRPO.Epsilon is -1" does, or of a field's field,
+// the path takes the place of that name: "norm.epsilon is -1".
 func (d *decoder) invalid(p path, t reflect.Type, err error) {
 	text := strings.TrimPrefix(err.Error(), gopath.Base(t.PkgPath())+": ")
-	names, index := d.fields(p, t)
-	for i, name := range names {
-		if rest, ok := strings.CutPrefix(text, t.Name()+"."+t.Field(index[i]).Name+" is "); ok {
-			text, p = p.key(name).String()+" is "+rest, nil
-			break
+	if name, ok := strings.CutPrefix(text, t.Name()); ok {
+		at, rest := d.place(p, t, name)
+		begins := func(words string) bool { return strings.HasPrefix(rest, words) } // not "Low and High are"
+		if len(at) > len(p) && slices.ContainsFunc([]string{" is ", " needs ", ": "}, begins) {
+			text, p = at.String()+rest, nil
 		}
 	}
 	d.fail(p, "%w", invalid{text, err})
+}
+
+var goField = regexp.MustCompile(`^\.\w+`)
+
+// place returns the path of the part of a t at p that text begins with in Go, such as
+// ".Losses[1].Low", and the text after it.
+func (d *decoder) place(p path, t reflect.Type, text string) (path, string) {
+	switch f, _ := formOf(t); f {
+	case pointer:
+		return d.place(p, t.Elem(), text)
+	case list:
+		if i := strings.Index(text, "]") + 1; i > 0 && text[0] == '[' {
+			return d.place(append(p, text[:i]), t.Elem(), text[i:])
+		}
+	case record:
+		name := goField.FindString(text)
+		names, index := d.fields(p, t)
+		for i := range names {
+			if f := t.Field(index[i]); name == "."+f.Name {
+				return d.place(p.key(names[i]), f.Type, text[len(name):])
+			}
+		}
+	}
+	return p, text
 }
 
 // invalid is an error of Validate in other words.

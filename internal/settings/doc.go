@@ -81,7 +81,7 @@
 //
 //	settings: objective[1].clip_low: want a number, "inf" or "-inf", got "x"
 //	settings: objective.clip: unknown field, want clip_low or clip_high
-//	settings: objective.kind: unknown kind "pop", want kl, ppo or scaled
+//	settings: objective.kind: unknown kind "pop", want kl, ppo or scaled, or an array of such objects
 //
 //	settings: objective[1].clip_low is 0, want a positive distance from 1, such as 0.2
 //

@@ -254,9 +254,9 @@ var wrong = map[string]string{
 	`{"name":{"a": ` + "\n" + ` 1}}`: `name: want a string, got {"a": 1}`,
 	`{"loss":3}`:                     `loss: want an object with "kind" (both, clip, scaled or steered) or an array, got 3`,
 	`{"loss":{}}`:                    `loss: want an object with "kind" (both, clip, scaled or steered) or an array, got {}`,
-	`{"loss":{"kind":"clap"}}`:       `loss.kind: unknown kind "clap", want both, clip, scaled or steered`,
-	`{"loss":{"kind":"terms"}}`:      `loss.kind: unknown kind "terms", want both, clip, scaled or steered`,
-	`{"loss":{"kind":null}}`:         `loss.kind: unknown kind null, want both, clip, scaled or steered`,
+	`{"loss":{"kind":"clap"}}`:       `loss.kind: unknown kind "clap", want both, clip, scaled or steered, or an array of such objects`,
+	`{"loss":{"kind":"terms"}}`:      `loss.kind: unknown kind "terms", want both, clip, scaled or steered, or an array of such objects`,
+	`{"loss":{"kind":null}}`:         `loss.kind: unknown kind null, want both, clip, scaled or steered, or an array of such objects`,
 	`{"loss":[{"kind":"clip"},{"kind":"scaled","loss":{"kind":"clip","low":"x"}}]}`: `loss[1].loss.low: want a number, "inf" or "-inf", got "x"`,
 	`{"norm":[]}`:                                                          `norm: want an object with "kind" (both, rank or whiten), got []`,
 	`{"norm":{"kind":"rank","x":1}}`:                                       `norm.x: unknown field, want none`,
@@ -302,6 +302,22 @@ func (l *leaky) Validate() error {
 	return nil
 }
 
+type part struct {
+	Low int `json:"low"`
+}
+
+type inner struct {
+	Parts []part `json:"parts"`
+	Says  string `json:"says"`
+}
+
+type outer struct {
+	Inner *inner `json:"inner"`
+}
+
+// Validate says what it is told.
+func (o outer) Validate() error { return errors.New("settings_test: " + o.Inner.Says) }
+
 // What Validate of a part refuses is named by its path.
 func TestDecodeValidatesParts(t *testing.T) {
 	for text, want := range map[string]string{
@@ -323,6 +339,18 @@ func TestDecodeValidatesParts(t *testing.T) {
 	}
 	_, err = settings.Decode([]byte(`{"named":{"b":{"leak":-1},"a":{"leak":-2}}}`), whole{})
 	require.EqualError(t, err, "settings: named.a.leak is -2, want 0 or more: beta is negative")
+	// So are parts of parts.
+	for says, want := range map[string]string{
+		"outer.Inner.Parts[1].Low is 3":    "inner.parts[1].low is 3",
+		"outer.Inner.Parts needs another":  "inner.parts needs another",
+		"outer.Inner.Parts[0]: is odd":     "inner.parts[0]: is odd",
+		"outer.Inner.Parts[0].High is 3":   "outer.Inner.Parts[0].High is 3",
+		"outer.Inner and Parts are broken": "outer.Inner and Parts are broken",
+		"outer.Within is 1":                "outer.Within is 1",
+	} {
+		_, err = settings.Decode([]byte("{}"), outer{Inner: &inner{Says: says}})
+		require.EqualError(t, err, "settings: "+want)
+	}
 }
 
 // A Go type that cannot be a setting is named, in both directions.
@@ -435,5 +463,5 @@ func ExampleDecode() {
 	fmt.Println(err)
 	// Output:
 	// trl 0.2 0.28 <nil>
-	// settings: loss.kind: unknown kind "clap", want clip, scaled or steered
+	// settings: loss.kind: unknown kind "clap", want clip, scaled or steered, or an array of such objects
 }

@@ -102,6 +102,8 @@ func TestErrorsOfFlatFiles(t *testing.T) {
 		"a.csv":       {"query,title,label\nq,t\n", `a.csv:2: 2 values, want 3: query, title, label`},
 		"b.csv":       {"query,title,label\n\"q\nq2\",t,1\n\"q,t,1\n", `b.csv:4: the quote that opens a value is not closed before a comma or a line's end, want "a 24"" screen" for a 24" screen`},
 		"c.csv":       {"query,title,query\n", `c.csv:1: the header names the column "query" twice`},
+		"semi.csv":    {"query;title;label\nq;t, u;1\n", `semi.csv:1: the header is one column, "query;title;label": is the separator ';'? want a comma`},
+		"tabs.csv":    {"query\ttitle\n", `tabs.csv:1: the header is one column, "query\ttitle": is the separator '\t'? want a comma`},
 		"d.csv":       {"query,name,label\nq,t,1\n", `d.csv:2: field "document": has neither title nor body, want a text or an object such as {"title": "...", "body": "..."}, or columns for them; the columns are query, name, label`},
 		"e.csv":       {"query,title,label\nq,\xff,1\n", `e.csv:2: field "title": is not valid UTF-8`},
 		"f.tsv":       {"query\ttitle\tlabel\nq\t\"t\t7\n", `f.tsv:2: field "label": is "7", want one of -1, 0, 1; if it is another way to write a label, list it under that label's values; on_bad_row: skip leaves such rows out`},

@@ -412,6 +412,10 @@ func (t *Table) csvRows(in io.Reader, yield func(row, error) bool) {
 		line, _ = r.FieldPos(0)
 		if header == nil {
 			header = values
+			if i := strings.IndexAny(header[0], ";\t"); i >= 0 && len(header) == 1 {
+				yield(row{}, fmt.Errorf("%s:%d: the header is one column, %q: is the separator %q? want a comma", t.File, line, header[0], header[0][i]))
+				return
+			}
 			if err := checkHeader(fmt.Sprintf("%s:%d", t.File, line), header); err != nil {
 				yield(row{}, err)
 				return

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,6 +156,18 @@ func (b *batcher) before(n int) int {
 func (b *batcher) addQueued(n int) {
 	b.queued += n
 	b.metrics.queue.Set(float64(b.queued))
+}
+
+// await returns once a job is done or its time is up. Where a busy machine sees both at
+// once, its time is up.
+func (b *batcher) await(j *job) error {
+	select {
+	case <-j.finished:
+		return cmp.Or(j.err, j.ctx.Err())
+	case <-j.ctx.Done():
+		b.abandon(j)
+		return j.ctx.Err()
+	}
 }
 
 // abandon takes a job out of the queue. What is being scored of it is finished.

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -316,6 +317,48 @@ func TestDeadlineAndCancel(t *testing.T) {
 	all.Wait()
 	status, _, _ = post(t, url+"/v1/score", ask("0"))
 	require.Equal(t, 200, status, "the scorer was told to stop")
+}
+
+// What is done when its time is up comes too late, though it is there.
+func TestDoneTooLate(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	done := make(chan struct{})
+	close(done)
+	b := newBatcher(Config{}.withDefaults(), newFake("first").model(), newMetrics(time.Second))
+	for range 50 {
+		require.ErrorIs(t, b.await(&job{ctx: ctx, finished: done}), context.Canceled)
+	}
+	require.NoError(t, b.close(t.Context()))
+}
+
+// A machine that is too busy to come back to a request before the connection's time is up
+// still says 503.
+func TestBusyMachine(t *testing.T) {
+	s, err := New(Config{Timeout: 500 * time.Millisecond}, newFake("first").model())
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "localhost:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	body := ask("0")
+	fmt.Fprintf(conn, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:10])
+	require.Eventually(t, func() bool { return s.held.Load() == 10 }, 5*time.Second, time.Millisecond)
+	s.batcher.mu.Lock() // as if nothing ran
+	fmt.Fprint(conn, body[10:])
+	time.Sleep(4 * s.c.Timeout)
+	s.batcher.mu.Unlock()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	require.Equal(t, 503, resp.StatusCode)
+	resp.Body.Close()
+	require.Equal(t, 1., value(s, "requests_total", "/v1/score", "503"))
+	stop()
+	require.NoError(t, <-ended)
 }
 
 // A client that sends slowly does not keep its place, and one that breaks off is counted.

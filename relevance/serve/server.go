@@ -417,14 +417,10 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, query string, docum
 	if err := s.batcher.submit(j); err != nil {
 		return scored{}, s.refusal(w, err)
 	}
-	var err error
-	select {
-	case <-j.finished:
-		err = j.err // that of ctx, perhaps
-	case <-ctx.Done():
-		s.batcher.abandon(j)
-		err = ctx.Err()
-	}
+	err := s.batcher.await(j)
+	// However late a busy machine comes to it, there is time to write the answer. Not every
+	// writer can do it.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.c.Timeout))
 	switch {
 	case err == nil:
 	case r.Context().Err() != nil:

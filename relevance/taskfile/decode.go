@@ -225,7 +225,11 @@ func (d *decoder) fields(n *yaml.Node, v reflect.Value, path string) {
 		into, known := field[key.Value]
 		switch {
 		case key.Kind != yaml.ScalarNode || !known:
-			d.fail(key, path, "no setting %q, want one of %s", key.Value, strings.Join(names, ", "))
+			hint := ""
+			if v := n.Content[i+1]; n.Style&yaml.FlowStyle != 0 && v.Tag == "!!null" && v.Value == "" {
+				hint = " (a text with a comma needs quotes inside { })"
+			}
+			d.fail(key, path, "no setting %q, want one of %s%s", key.Value, strings.Join(names, ", "), hint)
 		case slices.Contains(seen, key.Value):
 			d.fail(key, path, "%q is set twice", key.Value)
 		default:

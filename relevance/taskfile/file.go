@@ -379,7 +379,14 @@ func (f *File) validateStep(i int, known, names map[string]bool, add addError) {
 		add(join(path, "rule"), "the last step states the label, so its truth is the label; want expr, judge or no rule")
 	}
 	if r.Criterion != "" && !known[r.Criterion] {
-		add(join(path, "rule.criterion"), "no criterion is called %q; the file's are: %s", r.Criterion, strings.Join(f.criteriaNames(), ", "))
+		have := "the file's are: " + strings.Join(f.criteriaNames(), ", ")
+		if len(f.Criteria) == 0 {
+			have = "the file lists none under criteria"
+		}
+		if slices.ContainsFunc(criteria.Kinds(), func(k criteria.Kind) bool { return k.Name == r.Criterion }) {
+			have += fmt.Sprintf("; {kind: %s} in criteria adds it", r.Criterion)
+		}
+		add(join(path, "rule.criterion"), "no criterion is called %q; %s", r.Criterion, have)
 	}
 	if last && s.Answers != nil {
 		add(join(path, "answers"), "the last step's answers are the labels, want none here")
