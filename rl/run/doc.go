@@ -19,8 +19,8 @@
 //	found, err := stage.Resume(ctx, trainer) // always, also in a new run
 //	err = trainer.Run(ctx)
 //
-// Resume cannot see where the policy saves. If its directory is not the store's, the first
-// checkpoint is an error; where that comes late, have it come at once:
+// Resume cannot see where the policy saves. If its directory is not given, or not the
+// store's, the first checkpoint is an error; where that comes late, have it come at once:
 //
 //	if !found {
 //		err = stage.Save(ctx, trainer) // of step 0
