@@ -42,6 +42,10 @@ func ExactLabel[E any](gold func(E) string) Rule[E] {
 // the loss. A gold label that is missing or not on the scale is not the policy's
 // doing: the score is unscorable, "no gold label" or "gold label is not on the
 // scale". GradedDistance panics unless low and high are finite and low < high.
+//
+// As an outcome it pays for the safe middle: a policy that does not know gets most for the
+// median of the labels it thinks possible. Watch kappa (eval.QuadraticKappa) or the
+// confusion matrix too, and not the reward alone.
 func GradedDistance[E any](gold func(E) string, low, high float64) Rule[E] {
 	if width := high - low; !(width > 0) || math.IsInf(width, 0) {
 		panic(fmt.Sprintf("reward: GradedDistance needs a finite scale with low < high, not from %v to %v", low, high))

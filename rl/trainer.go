@@ -87,7 +87,7 @@ func (t *Trainer) Metrics() map[string]float64 { return t.last }
 // error. Config.Checkpoint is called after the last step, whatever its number. A
 // step that ctx interrupts is lost, and so is a checkpoint: the run goes on from the
 // one before, as the error says. To end a run on a signal with a checkpoint, call Step
-// yourself.
+// yourself, as the comment of package rl/run shows.
 func (t *Trainer) Run(ctx context.Context) error {
 	defer t.Stop()
 	for t.c.Steps == 0 || t.step < t.c.Steps {

@@ -32,7 +32,12 @@
 //
 // Only [Outcome], and [Mask] and [Prefix] with non-negative leaks, guarantee that
 // no advantage changes its sign. Mask and Prefix leave a group without outcome
-// advantage alone, unless Mask.Fill is set.
+// advantage alone, unless Fill is set:
+//
+//	credit := sam.Mask{Fill: advantage.RLOO{}} // with advantage.PerGroup(advantage.RLOO{})
+//
+// Take the outcomes' normaliser, so that both have one scale. The advantage.Estimator that
+// PerGroup returns does not fit.
 //
 // The idea of Mask, Stepwise Advantage Masking, is that of "Optimizing
 // Generative Ranking Relevance via Reinforcement Learning in Xiaohongshu

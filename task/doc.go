@@ -37,7 +37,7 @@
 // definition encodes with it, so the template comes first:
 //
 //	t := d.Template() // needs no Encode
-//	tok, err := tokenizer.Train(texts, tokenizer.TrainOptions{VocabSize: 400, Special: []string{end}, Added: t.Marks()})
+//	tok, err := tokenizer.Train(slices.Values(texts), tokenizer.TrainOptions{VocabSize: 400, Special: []string{end}, Added: t.Marks()})
 //	d.Encode = task.Plain[E](tok.EncodeOrdinary) // in a prompt nothing is markup
 //	bound, err := task.New(d)
 //	text, err := t.Write(steps)                             // a demonstration, whose marks are tokens:

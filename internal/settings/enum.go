@@ -50,8 +50,11 @@ func ParseEnum[E Enum](names []string, text []byte, e *E) error {
 // CheckEnum returns an error that names the field unless e is a value with a
 // name; one that is not set has none.
 func CheckEnum[E Enum](field string, names []string, e E) error {
-	if text, err := EnumText(names, e); err != nil || len(text) == 0 {
+	switch text, err := EnumText(names, e); {
+	case err != nil:
 		return fmt.Errorf("%s is %T(%d), want %s", field, e, e, oneOf(names))
+	case len(text) == 0:
+		return fmt.Errorf("%s is not set, want %s", field, oneOf(names))
 	}
 	return nil
 }

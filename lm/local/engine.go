@@ -287,7 +287,7 @@ func (e *Engine) Check(r *rollout.Request) error {
 	cfg := e.shape
 	for i, id := range r.Prompt {
 		if int(id) >= cfg.Vocab {
-			return fmt.Errorf("Prompt[%d] is %d, want an id below %d", i, id, cfg.Vocab)
+			return fmt.Errorf("Prompt[%d] is %d, want an id below %d%s", i, id, cfg.Vocab, checkTokenizer)
 		}
 	}
 	n := len(r.Prompt) + r.Params.MaxTokens

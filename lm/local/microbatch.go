@@ -40,12 +40,15 @@ func cleared(b tensor.Backend, err error) error {
 	return err
 }
 
+// checkTokenizer is what errors about a token id ask.
+const checkTokenizer = ": was the tokenizer compared with the model (model.Config.CheckTokenizer)?"
+
 // checkTokens returns an error that names the first token id out of range, in
 // the i-th prompt, sample or input.
 func checkTokens(what string, i int, ids []int32, vocab int) error {
 	for t, id := range ids {
 		if id < 0 || int(id) >= vocab {
-			return fmt.Errorf("local: %s %d: token %d has id %d, want 0 to %d", what, i, t, id, vocab-1)
+			return fmt.Errorf("local: %s %d: token %d has id %d, want 0 to %d%s", what, i, t, id, vocab-1, checkTokenizer)
 		}
 	}
 	return nil

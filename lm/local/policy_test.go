@@ -70,7 +70,7 @@ func TestPolicyDoesNotDependOnTheMicroBatch(t *testing.T) {
 func TestPolicyErrorsNameTheSample(t *testing.T) {
 	p := newPolicy(t, reference.New(), 0)
 	for want, change := range map[string]func(b *rl.Batch){
-		"prompt 0: token 1 has id 12, want 0 to 11":               func(b *rl.Batch) { b.Prompts[0] = []int32{1, 12} },
+		"prompt 0: token 1 has id 12, want 0 to 11: was the tokenizer compared with the model (model.Config.CheckTokenizer)?": func(b *rl.Batch) { b.Prompts[0] = []int32{1, 12} },
 		"sample 2: token 1 has id -1, want 0 to 11":               func(b *rl.Batch) { b.Samples[2].Tokens[1] = -1 },
 		"sample 1 is of prompt 2, but there are 2":                func(b *rl.Batch) { b.Samples[1].Prompt = 2 },
 		"sample 1: its prompt 1 is empty":                         func(b *rl.Batch) { b.Prompts[1] = nil },

@@ -55,7 +55,8 @@ type Reference struct {
 // from here on: make it when a warm-up is done, and before a checkpoint is loaded that
 // holds a reference. A step that was skipped does not count. Policy.Free frees it. The
 // error is c.Validate's or the backend's, such as tensor.ErrOutOfMemory, or that the
-// policy has a reference already.
+// policy has a reference already. A checkpoint with a reference also loads into a policy
+// without, for an evaluation, but Policy.OptimStep is an error then.
 func (t *Policy) NewReference(c ReferenceConfig) (*Reference, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -152,7 +153,7 @@ func (r *Reference) write(ctx context.Context, dir string) error {
 // reference.
 func (r *Reference) check(ctx context.Context, dir string, s *state) error {
 	if s.ReferenceSteps == nil {
-		return fmt.Errorf("%s holds no Reference, but the policy has one: call NewReference after Load", dir)
+		return fmt.Errorf("%s holds no Reference, but the policy has one: it was saved without one. Drop NewReference, or begin another run from this checkpoint and call NewReference after Load", dir)
 	}
 	if err := checkSums(ctx, dir, s, r.files()...); err != nil {
 		return err

@@ -32,6 +32,7 @@ type training struct {
 	dir       string // of checkpoints; empty = none can be saved
 	version   int64
 	reference *Reference // that follows, of a policy; nil = none
+	forgotten bool       // the checkpoint that was loaded holds a reference, and there was none to take it
 }
 
 // kept is a model, and how it is kept in a directory.
@@ -125,7 +126,8 @@ func (t *training) Version() int64 { return t.version }
 // OptimStep takes an optimiser step with the accumulated gradient and clears it. If
 // the gradient is not finite it is dropped, and weights and version stay. The
 // gradient is also cleared after an error. A model that is frozen as a whole is one:
-// nothing would be trained.
+// nothing would be trained. So is a policy without a Reference that has loaded a
+// checkpoint with one: its checkpoints would lose it.
 func (t *training) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimInfo, error) {
 	if !trained(t.params) {
 		return rl.OptimInfo{}, errors.New("local: the model is frozen, so that nothing would be trained: load it without model.Frozen")
@@ -133,6 +135,10 @@ func (t *training) OptimStep(ctx context.Context, o rl.OptimOptions) (rl.OptimIn
 	if err := ctx.Err(); err != nil {
 		t.dropGradient()
 		return rl.OptimInfo{}, err
+	}
+	if t.forgotten && t.reference == nil {
+		t.dropGradient()
+		return rl.OptimInfo{}, errors.New("local: the checkpoint that was loaded holds a Reference, which the policy has not: call NewReference before Load to go on with it, or after Load for a new one; to train without, make the policy of the checkpoint's model")
 	}
 	info, err := t.opt.Step(o.LR, o.MaxNorm)
 	if err != nil {
@@ -288,6 +294,6 @@ func (t *training) load(ctx context.Context, path string) error {
 	if err := t.model.Backend().Sync(); err != nil {
 		return err
 	}
-	t.version = s.Version
+	t.version, t.forgotten = s.Version, s.ReferenceSteps != nil && t.reference == nil
 	return nil
 }

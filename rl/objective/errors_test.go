@@ -159,7 +159,7 @@ func TestValidate(t *testing.T) {
 		{"DPPO.MaxWeight", objective.DPPO{Low: 1, High: 1, MaxWeight: nan}},
 		{"ImportanceSampling.LogRatioClamp", objective.ImportanceSampling{LogRatioClamp: inf}},
 		{"EntropyBonus.Coef", objective.EntropyBonus{Coef: inf}},
-		{"KL.Estimator is objective.KLEstimator(0), want k1, k2, k3 or abs", objective.KL{}},
+		{"KL.Estimator is not set, want k1, k2, k3 or abs", objective.KL{}},
 		{"KL.Beta", objective.KL{Estimator: objective.K1, Beta: -1}},
 		{"KL.LogRatioClamp", objective.KL{Estimator: objective.K1, LogRatioClamp: nan}},
 		{"KL.ValueClamp", objective.KL{Estimator: objective.K1, ValueClamp: -1}},

@@ -80,7 +80,7 @@ func TestRejectNamesWhatItCannotRead(t *testing.T) {
 		assert.EqualError(t, err, want)
 	}
 	for want, r := range map[string]objective.Rejection{
-		"objective: Rejection.Estimator is objective.KLEstimator(0)":                     {Max: 1},
+		"objective: Rejection.Estimator is not set, want k1, k2, k3 or abs":              {Max: 1},
 		"objective: Rejection.Unit is objective.Unit(4), want token, mean, sum or worst": {Estimator: objective.K2, Unit: 4, Max: 1},
 		"objective: Rejection.Max is 0, want a positive number":                          {Estimator: objective.K2},
 		"objective: Rejection.Max is NaN":                                                {Estimator: objective.K2, Max: excluded},

@@ -75,7 +75,7 @@ func TestValidate(t *testing.T) {
 		`{"estimator":null}`:                                "settings: estimator is missing, want an object with a kind",
 		`{"estimator":{"norm":{"epsilon":-1}}}`:             "settings: estimator.norm.epsilon is -1, want a finite number of at least 0",
 		`{"kl":{"beta":-1}}`:                                "settings: kl.beta is -1, want a finite number of at least 0",
-		`{"reward_kl":{"beta":1}}`:                          "settings: reward_kl.estimator is objective.KLEstimator(0), want k1, k2, k3 or abs",
+		`{"reward_kl":{"beta":1}}`:                          "settings: reward_kl.estimator is not set, want k1, k2, k3 or abs",
 		`{"weights":{"a":"inf"}}`:                           "settings: weights.a is +Inf, want a finite number",
 		`{"reject":[{"estimator":"k1","max":1}]}`:           "settings: reject[0].min is 0, want a negative number of nats for k1, which has either sign",
 		`{"top_entropy":2}`:                                 "settings: top_entropy is 2, want a share of the tokens, or 0 for all",

@@ -19,6 +19,35 @@
 //	found, err := stage.Resume(ctx, trainer) // always, also in a new run
 //	err = trainer.Run(ctx)
 //
+// Resume cannot see where the policy saves. If its directory is not given, or not the
+// store's, the first checkpoint is an error; where that comes late, have it come at once:
+//
+//	if !found {
+//		err = stage.Save(ctx, trainer) // of step 0
+//	}
+//
+// # Ending on a signal
+//
+// A signal that ends the context of Trainer.Run costs the steps since the last checkpoint. A
+// loop over Trainer.Step takes the step to its end and saves it:
+//
+//	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+//	defer stop()
+//	defer trainer.Stop() // what Async samples ahead
+//	for ctx.Err() == nil && trainer.Steps() < steps {
+//		_, err := trainer.Step(context.WithoutCancel(ctx))
+//		if err == io.EOF { // the source has ended
+//			break
+//		}
+//		if err != nil {
+//			return err
+//		}
+//	}
+//	return stage.Save(context.WithoutCancel(ctx), trainer)
+//
+// Step calls Config.Checkpoint after every CheckpointEvery-th training step, but not after
+// the last one, as Run does. If it has just saved this step, Save does nothing.
+//
 // # A warm-up before it
 //
 // A policy saves in one directory, so each stage has a policy of its own; one that is
@@ -101,6 +130,12 @@
 // in its checkpoints: give its folder in [Config].Data too ([DigestPath]), or other
 // weights of the same shape go unnoticed. [Config].Info, for paths, command
 // lines or versions, is recorded but not compared.
+//
+// Leave the number of training steps out of the settings, and a run that is resumed with
+// a larger rl.Config.Steps trains longer. Where others follow from it, such as the Total of
+// rl.WarmupCosine, a longer run is another run: begin it in another folder, whose policy
+// loads the Ref of the last checkpoint, as after a warm-up. It counts its steps, and its
+// schedule's, from 0.
 //
 // As long as no stage has logged, saved or left an artefact, the run has not begun:
 // there is nothing yet that other settings could spoil. Start and Resume then write the

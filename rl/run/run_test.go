@@ -101,6 +101,59 @@ func TestResumeCutsTheLogsToTheCheckpoint(t *testing.T) {
 	require.Equal(t, want, mustRead(t, dir))
 }
 
+// A loop that a signal ends between two steps saves the last one, and none twice.
+func TestAStepIsSavedOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	for _, process := range []struct {
+		stop int64 // the step in which the signal comes; 0 = before the first
+		want []string
+	}{
+		{4, []string{"000001-step-2", "000002-step-4"}},
+		{0, []string{"000001-step-2", "000002-step-4"}},
+		{5, []string{"000002-step-4", "000003-step-5"}},
+		{9, []string{"000003-step-5", "000004-step-6"}},
+		{9, []string{"000003-step-5", "000004-step-6"}},
+	} {
+		c := config(dir, 6)
+		c.Keep.Last = 2
+		w, err := run.Resume(c)
+		if errors.Is(err, run.ErrNoRun) {
+			w, err = run.Start(c)
+		}
+		require.NoError(t, err)
+		stage, err := w.Stage("train")
+		require.NoError(t, err)
+		tr, err := trainer(stage, newTable(stage.Checkpoints().Dir), 6, 2, nil)
+		require.NoError(t, err)
+		_, err = stage.Resume(t.Context(), tr)
+		require.NoError(t, err)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		if process.stop == 0 {
+			cancel()
+		}
+		for ctx.Err() == nil && tr.Steps() < 6 {
+			_, err := tr.Step(context.WithoutCancel(ctx))
+			require.NoError(t, err)
+			if tr.Steps() == process.stop {
+				cancel()
+			}
+		}
+		cancel()
+		require.NoError(t, stage.Save(context.WithoutCancel(ctx), tr))
+
+		list, err := stage.Checkpoints().List()
+		require.NoError(t, err)
+		var names []string
+		for _, c := range list {
+			names = append(names, c.Name)
+		}
+		require.Equal(t, process.want, names)
+		require.NoError(t, w.Close())
+	}
+	require.Equal(t, mustRead(t, whole(t, 6, 2)).Logs, mustRead(t, dir).Logs)
+}
+
 // A stage that was stopped before its first checkpoint has no lines to keep.
 func TestWithoutACheckpointTheLogsAreEmptied(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")

@@ -19,6 +19,9 @@ type Stage struct {
 	// extents are the logs as Resume left them; nil before Resume.
 	extents map[string]extent
 	logs    map[string]*logFile
+	// saved is the trainer that the last checkpoint is of, and savedStep its step.
+	saved     *rl.Trainer
+	savedStep int64
 }
 
 var _ rl.Recorder = (*Stage)(nil)
@@ -52,6 +55,9 @@ func (s *Stage) Resume(ctx context.Context, t checkpoint.Training) (found bool, 
 	}
 	if err := s.cut(step, tr.state.Lines); err != nil {
 		return found, err
+	}
+	if found {
+		s.note(t)
 	}
 	return found, nil
 }
@@ -147,15 +153,30 @@ func (s *Stage) open(log string) (*logFile, error) {
 }
 
 // Save syncs the logs to disk, saves a checkpoint of t, and then removes the checkpoints
-// that Config.Keep does not select.
+// that Config.Keep does not select. If the last checkpoint is of the same *rl.Trainer, saved
+// or resumed at the same step, Save only syncs the logs.
 func (s *Stage) Save(ctx context.Context, t checkpoint.Training) error {
 	if s.extents == nil {
 		return fmt.Errorf("run: stage %s: %w", s.name, errOrder)
 	}
-	if err := s.Checkpoints().Save(ctx, &tracked{Training: t, stage: s}); err != nil {
+	var err error
+	if tr, ok := t.(*rl.Trainer); ok && tr == s.saved && tr.Steps() == s.savedStep {
+		err = s.sync()
+	} else if err = s.Checkpoints().Save(ctx, &tracked{Training: t, stage: s}); err == nil {
+		s.note(t)
+	}
+	if err != nil {
 		return fmt.Errorf("run: stage %s: %w", s.name, err)
 	}
 	return nil
+}
+
+// note notes that the last checkpoint is of t as it is now. Of other trainings than a
+// trainer the state may change between two steps.
+func (s *Stage) note(t checkpoint.Training) {
+	if s.saved, _ = t.(*rl.Trainer); s.saved != nil {
+		s.savedStep = s.saved.Steps()
+	}
 }
 
 // sync makes the logs survive a power failure.
@@ -179,7 +200,7 @@ func (s *Stage) close() error {
 	for _, l := range s.logs {
 		err = errors.Join(err, l.f.Close())
 	}
-	s.logs, s.extents = nil, nil
+	s.logs, s.extents, s.saved = nil, nil, nil
 	if err != nil {
 		return fmt.Errorf("run: stage %s: %w", s.name, err)
 	}
