@@ -107,17 +107,19 @@ var (
 )
 
 // trainer trains an arm from the policy of the warm-up.
-func (c *cell) trainer(u unit, p policy, r rl.Recorder) *rl.Trainer {
+func (c *cell) trainer(u unit, p policy, change func(*rl.Config)) *rl.Trainer {
 	a := must(armNamed(u.arm, uint64(c.seed)))
 	s, n := c.part.setting, int64(c.part.setting.Updates)
-	return must(rl.NewTrainer(rl.Config{
+	config := rl.Config{
 		Policy: p, Engine: p.engine, Source: &rl.StreamSource{Problem: c.train},
 		Estimator: estimator, Credit: a.credit,
 		Objective: loss, Aggregation: objective.TokenMean{Masked: a.masked},
 		Batching: rl.Batching{Prompts: s.Prompts, GroupSize: s.Group},
 		LR:       rl.WarmupLinear{LR: u.rate, Warmup: min(5, n), Total: n, Final: .2 * u.rate},
-		MaxNorm:  1, Seed: uint64(c.seed), Steps: n, WarnUnscorable: 1, Recorder: r,
-	}))
+		MaxNorm:  1, Seed: uint64(c.seed), Steps: n, WarnUnscorable: 1,
+	}
+	change(&config)
+	return must(rl.NewTrainer(config))
 }
 
 // run trains an arm from the warm-up and measures it.
@@ -127,18 +129,42 @@ func (c *cell) run(ctx context.Context, u unit) *row {
 	defer p.Free()
 	n := int64(c.part.setting.Updates)
 	r := &row{values: map[string]float64{}}
-	trainer := c.trainer(u, p, rl.RecorderFunc(func(step int64, m map[string]float64) error {
-		r.values["tokens"] += m["tokens"]
-		if step > n-n/5 { // the last fifth
-			r.values["reward"] += m["reward/"+c.outcome] / float64(n/5)
-			r.values["live"] += m["group/live"] / float64(n/5)
+	var best *model.Decoder // of those that were looked at
+	most := -1.
+	trainer := c.trainer(u, p, func(config *rl.Config) {
+		config.Recorder = rl.RecorderFunc(func(step int64, m map[string]float64) error {
+			r.values["tokens"] += m["tokens"]
+			if step > n-n/5 { // the last fifth
+				r.values["reward"] += m["reward/"+c.outcome] / float64(n/5)
+				r.values["live"] += m["group/live"] / float64(n/5)
+			}
+			return stage.Record(step, m)
+		})
+		if config.EvalEvery = c.part.setting.Best; config.EvalEvery == 0 {
+			return
 		}
-		return stage.Record(step, m)
-	}))
+		config.Eval = func(ctx context.Context, _ int64) (m map[string]float64, err error) {
+			defer catch(&err)
+			c.measure(ctx, p, "VALIDATION", r)
+			accuracy := r.values["VALIDATION"]
+			if accuracy > most {
+				most = accuracy
+				if best != nil {
+					best.Free()
+				}
+				best = p.decoder.Clone()
+			}
+			return map[string]float64{"accuracy": accuracy}, nil
+		}
+	})
 	must(stage.Resume(ctx, trainer)) // clears the log of a run that was stopped
 	start := time.Now()
 	check(trainer.Run(ctx))
 	r.values["seconds"] = time.Since(start).Seconds()
+	if best != nil {
+		defer best.Free()
+		check(p.decoder.CopyFrom(best))
+	}
 	c.measure(ctx, p, "VALIDATION", r)
 	if len(c.part.Rates) == 0 { // a grid sees no test query
 		c.measure(ctx, p, "RANDOM", r)

@@ -43,8 +43,8 @@ type part struct {
 	// that each arm takes the best rate that the part Grid found for it.
 	Rates []float64
 	Grid  string
-	// Beside names a part with the same seeds and queries, to which the arms of this one
-	// are compared, seed by seed.
+	// Beside names a part with these arms, seeds and queries, or more, to which the arms
+	// of this one are compared, seed by seed.
 	Beside string
 	// Change replaces fields of the base setting.
 	Change json.RawMessage
@@ -72,6 +72,9 @@ type setting struct {
 	// wrong, in all their answers; only the notes have labels. It was added later, and
 	// must not change the digests of older rows.
 	WrongLabels float64 `json:"wrong_labels,omitempty"`
+	// Best is the number of updates between looks at the validation queries, whose best
+	// weights the run ends with; 0 means those of the last update. It was added later, too.
+	Best int64 `json:"best,omitempty"`
 
 	Dim    int `json:"dim"`
 	Layers int `json:"layers"`
@@ -97,7 +100,7 @@ type setting struct {
 // beforeRL is what the warm-up depends on.
 func (s setting) beforeRL() setting {
 	s.FlipVerdicts, s.FlipOutcomes, s.WrongRule, s.WrongLabels = 0, 0, 0, 0
-	s.Updates, s.Prompts, s.Group, s.Pool, s.MaxTokens, s.Validation, s.Test = 0, 0, 0, 0, 0, 0, 0
+	s.Updates, s.Prompts, s.Group, s.Pool, s.MaxTokens, s.Validation, s.Test, s.Best = 0, 0, 0, 0, 0, 0, 0, 0
 	return s
 }
 
@@ -158,8 +161,10 @@ func (s *study) check() error {
 	}
 	for i, p := range s.Parts {
 		q := s.part(p.Beside)
-		if p.Beside != "" && (q == nil || q.Seeds != p.Seeds || !slices.Equal(q.Arms, p.Arms) || q.setting.Task != p.setting.Task || q.setting.Test != p.setting.Test) {
-			errs = append(errs, fmt.Errorf("parts.%d (%s): beside is %q, want a part with the same seeds, arms, task and number of test queries", i, p.Name, p.Beside))
+		lacked := func(arm string) bool { return !slices.Contains(q.Arms, arm) }
+		if p.Beside != "" && (q == nil || q.Seeds[0] > p.Seeds[0] || q.Seeds[1] < p.Seeds[1] || slices.ContainsFunc(p.Arms, lacked) ||
+			q.setting.Task != p.setting.Task || q.setting.Test != p.setting.Test) {
+			errs = append(errs, fmt.Errorf("parts.%d (%s): beside is %q, want a part that has these seeds and arms, with the same task and number of test queries", i, p.Name, p.Beside))
 		}
 	}
 	confirm := s.part(s.Confirm)

@@ -157,7 +157,7 @@ func (c *cell) watch(ctx context.Context, u unit, add func(...any)) {
 	defer trained.Free()
 	probe := c.newPolicy("") // a look does not touch the training
 	defer probe.Free()
-	trainer := c.trainer(u, trained, nil)
+	trainer := c.trainer(u, trained, func(*rl.Config) {})
 	defer trainer.Stop()
 	n := c.part.setting.Updates
 	for update := range n + 1 {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,7 +23,8 @@ const smallStudy = `{
   "parts": [
     {"name": "grid", "question": "", "seeds": [1, 2], "arms": ["mask", "outcome"], "rates": [1e-4, 2e-4]},
     {"name": "a", "question": "", "seeds": [3, 5], "arms": ["mask", "outcome"], "grid": "grid"},
-    {"name": "arms", "question": "", "seeds": [3, 4], "arms": ["permuted", "shuffled", "random-mask", "all-steps", "outcome-form", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}}
+    {"name": "arms", "question": "", "seeds": [3, 4], "arms": ["permuted", "shuffled", "random-mask", "all-steps", "outcome-form", "imitate"], "rates": [1e-4], "change": {"flip_verdicts": 0.5, "wrong_rule": 0.5, "flip_outcomes": 0.5}},
+    {"name": "best", "question": "", "seeds": [3, 4], "arms": ["mask"], "grid": "grid", "beside": "a", "change": {"best": 2}}
   ]
 }`
 
@@ -85,6 +87,22 @@ func TestStudyGoesOn(t *testing.T) {
 	require.NoError(t, err)
 	s := readStudy(o.config, o.rows)
 	require.Equal(t, s.of(s.part("grid"), "mask", 2e-4)[0].value("VALIDATION"), greedy)
+
+	// A run of the best checkpoint ends with the best of its looks.
+	p := s.part("best")
+	require.NoError(t, s.choose(p))
+	for i, u := range p.units() {
+		logs, err := filepath.Glob(filepath.Join(o.dir, "*", "stages", p.setting.digest(u), "metrics.jsonl"))
+		require.NoError(t, err)
+		require.Len(t, logs, 1)
+		looks := regexp.MustCompile(`"eval/accuracy":([^,}]+)`).FindAllStringSubmatch(read(logs[0]), -1)
+		require.Len(t, looks, 2)
+		most := 0.
+		for _, l := range looks {
+			most = max(most, must(strconv.ParseFloat(l[1], 64)))
+		}
+		require.Equal(t, most, s.of(p, u.arm, u.rate)[i].value("VALIDATION"))
+	}
 }
 
 func withoutSeconds(lines []string) (all []string) {
@@ -132,7 +150,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{`["mask", "outcome"], "rates"`, `["nonsense"], "rates"`, "", options{}, `study.json: parts.0 (grid): there is no arm "nonsense"`},
 		{`"grid": "grid"`, `"grid": "arms-grid"`, "", options{}, `parts.1 (a): it has no rates, and grid "arms-grid"`},
-		{`"grid": "grid"`, `"grid": "grid", "beside": "grid"`, "", options{}, `parts.1 (a): beside is "grid", want a part with the same seeds`},
+		{`"grid": "grid"`, `"grid": "grid", "beside": "grid"`, "", options{}, `parts.1 (a): beside is "grid", want a part that has these seeds and arms`},
 		{`"arithmetic"`, `"poetry"`, "", options{}, "want notes or arithmetic"},
 		{`"group": 2`, `"group": 1`, "", options{}, "a size is too small"},
 		{`"flip_verdicts"`, `"flip_verdict"`, "", options{}, `parts.2 (arms): json: unknown field "flip_verdict"`},

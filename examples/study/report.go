@@ -290,6 +290,9 @@ func (s *study) besideTable(w io.Writer, p, q *part) {
 		fmt.Fprintf(w, "What it changes against the part %s is to be seen when that is complete.\n\n", q.Name)
 		return
 	}
+	only := *q // the seeds of p
+	only.Seeds = p.Seeds
+	q = &only
 	answers := func(p *part, arm string) (all [][]float64) {
 		for _, w := range s.of(p, arm, p.rates[arm][0]) {
 			all = append(all, w.bits(p.setting.Test))

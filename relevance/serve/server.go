@@ -142,6 +142,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Handler: s, ReadTimeout: s.c.Timeout, WriteTimeout: 3 * s.c.Timeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelWarn), // no more descriptors for connections, for example
 	}
+	defer l.Close() // which a server that was told to stop before it began leaves open for a moment
 	ended := make(chan error, 1)
 	go func() { ended <- web.Serve(l) }()
 	var err error

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -157,6 +158,46 @@ func TestNewWaits(t *testing.T) {
 	defer up.Stop()
 	open(t, c)
 	require.Equal(t, 1, strings.Count(log.String(), "openai: waiting for an inference server"))
+}
+
+// So it does where something before the server answers for it: a gateway, or a published
+// port whose connections end.
+func TestNewWaitsBehindAGateway(t *testing.T) {
+	for name, away := range map[string]func(p *peer, w http.ResponseWriter){
+		"502": func(p *peer, w http.ResponseWriter) { p.fail(w, 502, "Bad Gateway") },
+		"503": func(p *peer, w http.ResponseWriter) { p.fail(w, 503, "Loading model") },
+		"504": func(p *peer, w http.ResponseWriter) { p.fail(w, 504, "Gateway Timeout") },
+		"end": func(_ *peer, w http.ResponseWriter) {
+			connection, _, err := http.NewResponseController(w).Hijack()
+			require.NoError(t, err)
+			connection.Close()
+		},
+		"reset": func(_ *peer, w http.ResponseWriter) {
+			connection, _, err := http.NewResponseController(w).Hijack()
+			require.NoError(t, err)
+			require.NoError(t, connection.(*net.TCPConn).SetLinger(0))
+			connection.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeer(t, DialectVLLM)
+			left := 3
+			p.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if left--; left < 0 {
+					return false
+				}
+				away(p, w)
+				return true
+			})
+			c := config(p)
+			c.Attempts = 1
+			c.Patience = 10 * time.Second
+			open(t, c)
+			require.Negative(t, left)
+		})
+	}
 }
 
 func TestInvalidConfig(t *testing.T) {

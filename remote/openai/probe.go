@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -86,16 +88,15 @@ func (e *Engine) open(ctx context.Context, s *server) error {
 	return nil
 }
 
-// identify asks the server who it is. One that is not up yet, or is loading its model,
-// is asked again until Config.Patience has passed.
+// identify asks the server who it is. One that is not up yet is asked again until
+// Config.Patience has passed.
 func (e *Engine) identify(ctx context.Context, s *server) (identity, error) {
 	start, wait := time.Now(), e.backoff()
 	for first := true; ; first = false {
 		asked, cancel := context.WithTimeout(ctx, e.config.PhaseTimeout)
 		id, err := s.dialect.identify(asked, s)
 		cancel()
-		status, _ := errors.AsType[*transport.StatusError](err)
-		if !unreached(err) && (status == nil || status.Status != http.StatusServiceUnavailable) {
+		if !notUp(err) {
 			return id, err
 		}
 		if first {
@@ -109,6 +110,17 @@ func (e *Engine) identify(ctx context.Context, s *server) (identity, error) {
 			return id, err
 		}
 	}
+}
+
+// notUp reports whether an error is that of a server which starts: it takes no
+// connections, or is loading its model (503), or something before it, as a published port
+// or a gateway, takes connections and finds nobody behind (they end, 502, 504).
+func notUp(err error) bool {
+	if s, ok := errors.AsType[*transport.StatusError](err); ok {
+		return s.Status >= http.StatusBadGateway && s.Status <= http.StatusGatewayTimeout
+	}
+	broken, ok := errors.AsType[*net.OpError](err)
+	return errors.Is(err, io.EOF) || ok && slices.Contains([]string{"dial", "read", "write"}, broken.Op)
 }
 
 // programs are the dialects by what servers say of themselves (owned_by of their

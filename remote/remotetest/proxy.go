@@ -169,6 +169,9 @@ func (p *Proxy) kill() {
 	if p.server != nil {
 		_ = p.server.Close()
 	}
+	if p.listener != nil {
+		_ = p.listener.Close() // which a server that does not serve yet leaves open
+	}
 	p.server, p.listener = nil, nil
 }
 

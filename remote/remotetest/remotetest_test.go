@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -253,6 +254,18 @@ func TestServersThatGo(t *testing.T) {
 	p.Stop()
 	_, err = ask(http.MethodGet)
 	require.ErrorContains(t, err, "refused")
+}
+
+// The port is closed when Stop returns, though the server may not have begun to serve.
+func TestStopAtOnce(t *testing.T) {
+	for range 200 {
+		p, err := remotetest.NewProxy(http.NotFoundHandler(), remotetest.Settings{})
+		require.NoError(t, err)
+		p.Stop()
+		_, err = net.Dial("tcp", strings.TrimPrefix(p.URL(), "http://"))
+		require.ErrorContains(t, err, "refused")
+		p.Close()
+	}
 }
 
 // The same requests are hit whatever order they come in, about as many as the rate
