@@ -357,7 +357,7 @@ func (s *study) differences(w io.Writer, p *part, all []contrast, complete bool)
 // have these names. The band is that of differences that do not matter.
 func (s *study) figure(path string, rows, colours []string, of func(row, colour int) eval.Contrast) {
 	g := plot.New()
-	g.X.Label.Text = fmt.Sprintf("difference in accuracy on %s, points, with 95%% intervals", s.Measure)
+	g.X.Label.Text = fmt.Sprintf("difference on %s in points, 95%% intervals", s.Measure)
 	g.X.Tick.Marker = plot.TickerFunc(func(min, max float64) []plot.Tick {
 		ticks := plot.DefaultTicks{}.Ticks(min, max)
 		for i := range ticks {
