@@ -26,21 +26,26 @@ func (l losing) Generate(ctx context.Context, qs []rollout.Request, emit func(ro
 	})
 }
 
-// A row whose samples are all lost is unscorable; the others are scored. An evaluation
-// with such a row fails, because its numbers would be of other rows.
-func TestLostSamples(t *testing.T) {
+// toyScorer is a policy's scorer for three rows.
+func toyScorer(t *testing.T) (*policyScorer, *rows.Source, []rows.Example) {
 	p, err := prepared(t, toy(100), toySettings())
 	require.NoError(t, err)
 	m, err := p.models.New("")
 	require.NoError(t, err)
-	defer m.free()
-	s := p.policyScorer(m)
-	es := p.src.Tests[0].Examples[:3]
+	t.Cleanup(m.free)
+	return p.policyScorer(m), p.src, p.src.Tests[0].Examples[:3]
+}
+
+// A row whose samples are all lost is unscorable; the others are scored. An evaluation
+// with such a row fails, because its numbers would be of other rows.
+func TestLostSamples(t *testing.T) {
+	s, src, es := toyScorer(t)
+	engine := s.engine
 	for _, samples := range []int{0, 3} {
-		s.engine = m.Engine
+		s.engine = engine
 		want, err := s.scoreExamples(t.Context(), es, ScoreOptions{Samples: samples})
 		require.NoError(t, err)
-		s.engine = losing{m.Engine}
+		s.engine = losing{engine}
 		got, err := s.scoreExamples(t.Context(), es, ScoreOptions{Samples: samples})
 		require.NoError(t, err)
 		require.Equal(t, []string{want[0].text, want[2].text}, []string{got[0].text, got[2].text})
@@ -51,20 +56,14 @@ func TestLostSamples(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(text), `"grade":null`)
 	}
-	_, err = Evaluate(t.Context(), s, p.src, es, false)
+	_, err := Evaluate(t.Context(), s, src, es, false)
 	require.ErrorContains(t, err, "connection reset")
 }
 
 // What is sampled of a pair does not depend on the pairs beside it, nor on its place among
 // them; another stream samples anew.
 func TestSamplesDoNotDependOnNeighbours(t *testing.T) {
-	p, err := prepared(t, toy(100), toySettings())
-	require.NoError(t, err)
-	m, err := p.models.New("")
-	require.NoError(t, err)
-	defer m.free()
-	s := p.policyScorer(m)
-	es := p.src.Tests[0].Examples[:3]
+	s, _, es := toyScorer(t)
 	score := func(stream uint64, es ...rows.Example) (all []string) {
 		scores, err := s.scoreExamples(t.Context(), es, ScoreOptions{Samples: 2, Stream: stream})
 		require.NoError(t, err)

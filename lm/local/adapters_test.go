@@ -97,13 +97,18 @@ func TestLoadRefusesOtherAdapters(t *testing.T) {
 	for _, name := range []string{model.LoRAConfigFile, model.LoRAWeightsFile} {
 		ref, err := p.Save(t.Context(), "c")
 		require.NoError(t, err)
-		path := filepath.Join(ref, name)
-		data, err := os.ReadFile(path)
-		require.NoError(t, err)
-		data[len(data)-3] ^= 0x10
-		require.NoError(t, os.WriteFile(path, data, 0o666))
+		damage(t, filepath.Join(ref, name))
 		require.ErrorContains(t, p.Load(t.Context(), ref), name)
 	}
+}
+
+// damage changes a bit of a file.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	data[len(data)-3] ^= 0x10
+	require.NoError(t, os.WriteFile(path, data, 0o666))
 }
 
 // The log-probs that an engine gives with its samples are those of the policy

@@ -182,10 +182,7 @@ func TestAReferenceInACheckpoint(t *testing.T) {
 		ref, err := p.Save(t.Context(), "damaged")
 		require.NoError(t, err)
 		path := filepath.Join(ref, name)
-		text, err := os.ReadFile(path)
-		require.NoError(t, err)
-		text[len(text)-3] ^= 0x10
-		require.NoError(t, os.WriteFile(path, text, 0o666))
+		damage(t, path)
 		require.ErrorContains(t, p.Load(t.Context(), ref), path+" is damaged")
 		require.NoError(t, os.Remove(path))
 		require.ErrorIs(t, p.Load(t.Context(), ref), os.ErrNotExist)

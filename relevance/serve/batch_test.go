@@ -196,39 +196,31 @@ func asking(s *Server, all *sync.WaitGroup, start time.Duration, n int, every ti
 	return answers, good
 }
 
-// On a model that takes half a second for a document, a client whose requests have no hope,
-// 100 documents that take 50 s, does not hold up another that asks for one every 3 s.
+// A client whose requests have no hope, 100 documents that a slow model does not score in
+// time, does not hold up another that asks for one now and then. Nor where batches have
+// become single documents, of which the oldest request has every other one.
 func TestHopelessRequestsHoldUpNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		scorer := &slow{each: time.Second / 2}
-		s, err := New(Config{}, &Model{Scorer: scorer})
-		require.NoError(t, err)
-		var all sync.WaitGroup
-		_, large := asking(s, &all, 0, 100, 0)
-		answers, small := asking(s, &all, time.Second, 1, 3*time.Second)
-		all.Wait()
-		s.Close(t.Context())
-		require.Zero(t, *large)
-		require.Greater(t, float64(*small), .95*float64(*answers), "of %d", *answers)
-		require.Greater(t, *answers, 150)
-	})
-}
-
-// Where a batch is a single document, the oldest request has every other one: one without
-// hope does not hold up the others there either.
-func TestTurnsOfSingleDocuments(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, err := New(Config{}, &Model{Scorer: &slow{each: 2 * time.Second}})
-		require.NoError(t, err)
-		var all sync.WaitGroup
-		_, large := asking(s, &all, 0, 100, 0)
-		answers, small := asking(s, &all, 2*time.Minute, 1, 15*time.Second) // batches have become small
-		all.Wait()
-		s.Close(t.Context())
-		require.Zero(t, *large)
-		require.Greater(t, float64(*small), .9*float64(*answers), "of %d", *answers)
-		require.Greater(t, *answers, 25)
-	})
+	for _, c := range []struct {
+		each, after, pause time.Duration
+		share              float64
+		answers            int
+	}{
+		{time.Second / 2, time.Second, 3 * time.Second, .95, 150},
+		{2 * time.Second, 2 * time.Minute, 15 * time.Second, .9, 25},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, err := New(Config{}, &Model{Scorer: &slow{each: c.each}})
+			require.NoError(t, err)
+			var all sync.WaitGroup
+			_, large := asking(s, &all, 0, 100, 0)
+			answers, small := asking(s, &all, c.after, 1, c.pause)
+			all.Wait()
+			s.Close(t.Context())
+			require.Zero(t, *large)
+			require.Greater(t, float64(*small), c.share*float64(*answers), "of %d", *answers)
+			require.Greater(t, *answers, c.answers)
+		})
+	}
 }
 
 // Clients that wait for less than the server's timeout give up their batches, too. These
